@@ -1,0 +1,57 @@
+"""Errors of the laboratory: each says what failed, shows the log's end, and names the next step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+LOG_LINES_SHOWN = 15
+
+
+class LabError(Exception):
+    """What a reader sees when something fails: one sentence, the log's last lines, one next step.
+
+    ``what`` is the sentence, ``next_step`` what the reader can do now, ``log`` the file whose last
+    lines are shown, where there is one.
+    """
+
+    def __init__(self, what: str, *, next_step: str, log: Path | None = None) -> None:
+        self.what = what
+        self.next_step = next_step
+        self.log = log
+        super().__init__(what, next_step)
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.log is not None:
+            parts.append(f"Log: {self.log}")
+            parts.extend(f"  | {line}" for line in last_lines(self.log))
+        parts.append(f"Next: {self.next_step}")
+        return "\n".join(parts)
+
+
+class SetupError(LabError):
+    """Something that set-up brings (a jar, a Java, a cache) is missing, broken or cannot be had."""
+
+
+class ServerError(LabError):
+    """A Kafka, Redis or PostgreSQL server did not start, died, or refuses to serve."""
+
+
+class ProcessError(LabError):
+    """A service or worker that a notebook started has died, or never became ready."""
+
+
+class DeadlineError(LabError):
+    """A condition that was awaited did not come true in time."""
+
+
+class ClaimError(LabError):
+    """A claim was measured and does not hold."""
+
+
+def last_lines(log: Path, count: int = LOG_LINES_SHOWN) -> list[str]:
+    """The last ``count`` lines of a log; one line that says so where it cannot be read."""
+    try:
+        return log.read_text(errors="replace").splitlines()[-count:]
+    except OSError as error:
+        return [f"(the log cannot be read: {error.strerror})"]
