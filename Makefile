@@ -1,0 +1,72 @@
+# Every door sets up what it needs: the environment in .venv (tools/setup), then the work itself.
+# Written for GNU Make 3.81 (macOS) and newer; paths are relative, so the checkout may lie anywhere.
+
+python := .venv/bin/python
+
+# The locked environment is the only one that counts, whatever the caller's shell has set.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE JUPYTER_PATH JUPYTER_CONFIG_PATH MPLBACKEND
+export JUPYTER_PREFER_ENV_PATH := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+
+# Unattended runs also leave the user's own Jupyter and IPython settings alone.
+test book bench: export JUPYTER_NO_CONFIG := 1
+test book bench: export IPYTHONDIR := $(CURDIR)/_build/ipython
+# The stack of a test run ends seconds after its last user, not minutes.
+test bench: export SHOPLAB_GRACE ?= 5
+test: export SHOPLAB_LEDGER := $(CURDIR)/_build/test-ledger
+
+nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
+as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help book lab test draft test-book bench check format lock setup clean clean-all
+
+help: ## say what there is (this list)
+	@echo "Event-Driven vs Request-Driven: every claim an experiment on live servers."
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{printf "%-18s%s\n", $$1, $$2}'
+	@echo
+	@echo "Each sets up what it needs by itself, once. PYTHON=python3.12 chooses the Python."
+
+book: setup ## run every notebook against live servers, build the HTML book
+	@$(python) tools/book.py
+
+lab: setup ## open JupyterLab in notebooks/
+	@cd notebooks && ../$(python) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. $(as_root)
+
+test: setup ## unit tests, fault tests, and every notebook by nbval
+	@$(python) -m pytest tests notebooks --ignore=tests/book $(nbval) --durations=30
+
+draft: setup ## the pages without running notebooks, in seconds, for whoever edits prose
+	@$(python) tools/book.py --draft
+
+test-book: setup ## open every page of the built book in headless Chromium (after `make book`)
+	@REQUIRE_BOOK=1 $(python) -m pytest tests/book
+
+bench: setup ## the laboratory's own figures, against their targets
+	@$(python) tools/bench.py
+
+check: setup ## lint, formatting, types and notebook hygiene; fast
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+	@$(python) tools/notebooks.py check
+
+format: setup ## mend formatting of modules and notebooks, strip unchecked outputs
+	@$(python) -m ruff check --fix .
+	@$(python) -m ruff format .
+	@$(python) tools/notebooks.py normalise
+
+lock: setup ## make requirements.txt anew from requirements.in
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+		--python-version 3.11 requirements.in -o requirements.txt
+
+setup: ## only set up: .venv, locked packages, Kafka's jars and its AOT cache
+	@sh tools/setup
+	$(if $(filter setup,$(MAKECMDGOALS)),@echo "Ready: $$($(python) --version), in .venv")
+
+clean: ## remove what was built: _build/ and the tools' caches
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache notebooks/.ipynb_checkpoints
+	find src tests tools notebooks book -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-all: clean ## the same, and the environment in .venv
+	rm -rf .venv .setup.lock src/*.egg-info
