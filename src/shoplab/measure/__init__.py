@@ -1,0 +1,1 @@
+"""What happened, in numbers: offered load, consumer lag, recorded spans."""
