@@ -1,0 +1,202 @@
+"""OpenTelemetry spans from every process of a lab, as files of JSON lines, and back.
+
+Each process appends to a file of its own, one unbuffered write for each finished span: SIGKILL
+loses the spans that were still open, and no other.
+
+Context crosses Kafka in a record's headers, since no instrumentation covers ``poll()``: the
+producer opens ``sending(topic)``, the consumer ``handling(record)``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from wrapt import register_post_import_hook
+
+from shoplab.paths import private_directory
+
+NANOSECONDS = 1e9
+
+
+@dataclass(frozen=True)
+class Span:
+    """One finished operation of one process.
+
+    Times are seconds since the epoch; identifiers are hexadecimal, as OpenTelemetry writes them.
+    ``kind`` is ``INTERNAL``, ``CLIENT``, ``SERVER``, ``PRODUCER`` or ``CONSUMER``; ``links`` are
+    pairs of a trace's and a span's identifier; ``error`` is None unless the operation failed.
+    """
+
+    name: str
+    service: str
+    kind: str
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    links: tuple[tuple[str, str], ...]
+    start: float
+    end: float
+    attributes: Mapping[str, Any]
+    error: str | None
+
+
+class _SpanFile(SpanExporter):
+    """Appends spans to the file of this process; where it points can be changed."""
+
+    def __init__(self) -> None:
+        self._service = ""
+        self._file: int | None = None
+
+    def point_at(self, service: str, directory: Path) -> None:
+        self.close()
+        self._service = service
+        path = private_directory(directory) / f"{service}-{os.getpid()}.jsonl"
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._file is not None:
+            for span in spans:
+                os.write(self._file, json.dumps(_record(span, self._service)).encode() + b"\n")
+        return SpanExportResult.SUCCESS
+
+
+_file = _SpanFile()
+
+
+def record_spans(service: str, directory: Path) -> None:
+    """Record this process's spans, under the name ``service``, in ``directory`` from now on.
+
+    Outgoing calls of ``requests`` are recorded as soon as somebody imports it. A second call
+    points the same recorder elsewhere.
+    """
+    _file.point_at(service, directory)
+    if not isinstance(trace.get_tracer_provider(), TracerProvider):
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(_file))
+        trace.set_tracer_provider(provider)
+        register_post_import_hook(_trace_requests, "requests")
+
+
+def stop_recording() -> None:
+    """Write no more spans of this process."""
+    _file.close()
+
+
+def _trace_requests(requests: ModuleType) -> None:
+    from opentelemetry.instrumentation.requests import RequestsInstrumentor
+
+    RequestsInstrumentor().instrument()
+
+
+def trace_application(application: Any) -> Any:
+    """The ASGI application, with a SERVER span for each request that it answers."""
+    from fastapi import FastAPI
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+    # One span for a request; the instrumentation's spans for each ASGI message tell nothing here.
+    if not isinstance(application, FastAPI):
+        return OpenTelemetryMiddleware(application, exclude_spans=["receive", "send"])
+    FastAPIInstrumentor.instrument_app(application, exclude_spans=["receive", "send"])
+    return application
+
+
+def trace_headers() -> list[tuple[str, bytes]]:
+    """Headers for a Kafka record that carry the span now open to whoever handles the record.
+
+    >>> producer.send(orders, order, headers=trace_headers())  # doctest: +SKIP
+    """
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return [(key, value.encode()) for key, value in carrier.items()]
+
+
+@contextmanager
+def sending(topic: str) -> Iterator[list[tuple[str, bytes]]]:
+    """Open a PRODUCER span; gives the headers that the record must carry.
+
+    >>> with sending(orders) as headers:  # doctest: +SKIP
+    ...     producer.send(orders, order, headers=headers).get()
+    """
+    tracer = trace.get_tracer(__name__)
+    with tracer.start_as_current_span(f"send {topic}", kind=SpanKind.PRODUCER):
+        yield trace_headers()
+
+
+@contextmanager
+def handling(record: Any, *, link: bool = False) -> Iterator[trace.Span]:
+    """Open a CONSUMER span for a Kafka record, in the trace that its headers carry.
+
+    With ``link=True`` the span begins a trace of its own, which only points at the sender's: the
+    form for work that is not part of the sender's operation, or for records taken in batches.
+
+    >>> for record in consumer:  # doctest: +SKIP
+    ...     with handling(record):
+    ...         send_email(record.value)
+    """
+    carrier = {key: value.decode() for key, value in record.headers or ()}
+    sender = propagate.extract(carrier, context.Context())
+    origin = trace.get_current_span(sender).get_span_context()
+    with trace.get_tracer(__name__).start_as_current_span(
+        f"process {record.topic}",
+        context=context.Context() if link else sender,
+        kind=SpanKind.CONSUMER,
+        links=[Link(origin)] if link and origin.is_valid else [],
+    ) as span:
+        yield span
+
+
+def read_spans(directory: Path) -> list[Span]:
+    """All spans that the processes of a lab have finished, the earliest start first."""
+    spans: list[Span] = []
+    for path in sorted(directory.glob("*.jsonl")):
+        # A process that is writing now may have got half a line out.
+        complete, _, _ = path.read_text().rpartition("\n")
+        spans.extend(_span(json.loads(line)) for line in complete.splitlines())
+    return sorted(spans, key=lambda span: span.start)
+
+
+def _record(span: ReadableSpan, service: str) -> dict[str, Any]:
+    own = span.get_span_context()
+    assert own is not None
+    return {
+        "name": span.name,
+        "service": service,
+        "kind": span.kind.name,
+        "trace_id": f"{own.trace_id:032x}",
+        "span_id": f"{own.span_id:016x}",
+        "parent_id": None if span.parent is None else f"{span.parent.span_id:016x}",
+        "links": [
+            (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links
+        ],
+        "start": (span.start_time or 0) / NANOSECONDS,
+        "end": (span.end_time or 0) / NANOSECONDS,
+        "attributes": dict(span.attributes or {}),
+        "error": _error(span),
+    }
+
+
+def _error(span: ReadableSpan) -> str | None:
+    status: Status = span.status
+    return (status.description or "error") if status.status_code is StatusCode.ERROR else None
+
+
+def _span(record: dict[str, Any]) -> Span:
+    links = tuple((trace_id, span_id) for trace_id, span_id in record.pop("links"))
+    return Span(links=links, **record)

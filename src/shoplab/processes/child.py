@@ -1,0 +1,129 @@
+"""The other end: ``python -m shoplab.processes.child`` reads one order and carries it out.
+
+Standard input carries a line of JSON (the order), then the pickled call; after that it is the
+lifeline, and its end ends this process. What a function prints goes to standard output and error,
+which are the log.
+"""
+
+from __future__ import annotations
+
+import json
+import linecache
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+OUR_FRAMES = 2  # main and carry_out; a reader's traceback starts below them
+
+
+def main() -> None:
+    """Read the order, run the function, and leave with status 0, or 1 after a traceback."""
+    lifeline = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    with os.fdopen(lifeline, "rb", closefd=False) as stream:
+        order = json.loads(stream.readline())
+        call = stream.read(order["call_bytes"])
+    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    # An interrupted cell must not end the services: Jupyter interrupts the whole process group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        carry_out(order, call)
+    except Exception as error:  # noqa: BLE001 - the top of a process: everything goes to the log
+        frames = error.__traceback__
+        for _ in range(OUR_FRAMES):
+            frames = frames.tb_next if frames is not None and frames.tb_next else frames
+        traceback.print_exception(type(error), error, frames)
+        sys.exit(1)
+
+
+def carry_out(order: dict[str, Any], call: bytes) -> None:
+    """Run the call as a worker, or serve the application that it returns."""
+    sys.path[:] = order["path"]
+    if order["source"] is not None:
+        name, lines = order["source"]
+        linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
+    if order["spans"] is not None:
+        from shoplab.measure.spans import record_spans
+
+        record_spans(order["name"], Path(order["spans"]))
+    function, arguments, keywords = pickle.loads(call)  # noqa: S301 - written by our own parent
+    if order["service"] is not None:
+        application = function(*arguments, **keywords)
+        _serve(order["name"], application, order["service"], traced=order["spans"] is not None)
+    else:
+        _write_result(order["name"], function(*arguments, **keywords), Path(order["result"]))
+
+
+def _write_result(name: str, value: Any, path: Path) -> None:
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} returned a {type(value).__name__} that JSON cannot carry ({error}); "
+            "return numbers, strings, lists and dicts"
+        ) from None
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+def _serve(name: str, application: Any, settings: dict[str, Any], *, traced: bool) -> None:
+    import socket
+
+    import anyio.to_thread
+    import uvicorn
+
+    if not callable(application):
+        raise TypeError(
+            f"{name} returned {application!r}; a service's factory returns its ASGI application"
+        )
+    if traced:
+        from shoplab.measure.spans import trace_application
+
+        application = trace_application(application)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            if settings["threads"] is not None:
+                limiter = anyio.to_thread.current_default_thread_limiter()
+                limiter.total_tokens = settings["threads"]
+            await super().startup(sockets)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # uvicorn has taken it
+            os.write(settings["ready"], b"1")
+            os.close(settings["ready"])
+
+    config = uvicorn.Config(
+        application,
+        log_level="warning",
+        access_log=False,
+        ws="none",
+        # Longer than any client pools a connection: an idle one is never closed under its user.
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=1,
+        **settings["uvicorn"],
+    )
+    os.set_inheritable(settings["listener"], False)
+    os.set_inheritable(settings["ready"], False)
+    Server(config).run([socket.socket(fileno=settings["listener"])])
+
+
+def _end_with_parent(lifeline: int) -> None:
+    while os.read(lifeline, 1):
+        pass
+    os._exit(1)
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    """Turn SIGTERM into SystemExit, so that the function's ``finally`` blocks run."""
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

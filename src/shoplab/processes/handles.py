@@ -1,0 +1,328 @@
+"""Handles on the processes that a notebook starts: services and workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from shoplab.errors import DeadlineError, ProcessError
+from shoplab.paths import private_directory
+from shoplab.processes.carry import pack, source_lines
+from shoplab.processes.port import Port
+
+START_TIMEOUT = 60.0
+"""Seconds a service may take from its start to its first possible answer."""
+
+STOP_TIMEOUT = 5.0
+"""Seconds between the polite stop and SIGKILL: time for ``finally: consumer.close()``."""
+
+
+class Process:
+    """One function in an operating-system process of its own.
+
+    Its output goes to ``log``. When it dies without having been asked to, the next ``stop``,
+    ``kill``, ``url`` or ``result`` raises ``ProcessError`` with the log's last lines; ``restart``
+    starts it again, whatever happened before.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        *,
+        directory: Path,
+        name: str | None = None,
+        traced: bool = True,
+    ) -> None:
+        own_name = getattr(function, "__name__", type(function).__name__)
+        self.name = name or re.sub(r"[^\w.-]", "", own_name)
+        self.log = private_directory(directory / "logs") / f"{self.name}.log"
+        self._call = pack(function, arguments, keywords)
+        self._order = {
+            "name": self.name,
+            "call_bytes": len(self._call),
+            "path": sys.path,
+            "source": source_lines(function),
+            "spans": str(private_directory(directory / "spans")) if traced else None,
+            "service": None,
+            "result": None,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._death_known = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's number while it runs, else None."""
+        return self._process.pid if self._process is not None and self.alive else None
+
+    @property
+    def died(self) -> bool:
+        """Whether the process ended in failure, and nobody has asked for it or noticed yet."""
+        return not self.alive and bool(self._status) and not self._death_known
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> None:
+        """End the process politely: SIGTERM, so that ``finally`` runs; SIGKILL after ``timeout`` s.
+
+        Returns when the process is gone. Safe to repeat.
+        """
+        self._raise_if_died()
+        self._death_known = True
+        if self._process is not None and self.alive:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._reap()
+
+    def kill(self) -> None:
+        """End the process as a crash does, by SIGKILL. Returns when it is gone. Safe to repeat."""
+        self._raise_if_died()
+        self._death_known = True
+        if self._process is not None:
+            self._process.kill()
+        self._reap()
+
+    def restart(self) -> None:
+        """Start the same function again with the same arguments, after a stop, a kill or a death.
+
+        A service keeps its address; the log goes on.
+        """
+        if self.alive:
+            self.stop()
+        self._reap()
+        self._start()
+
+    def _start(self, *, keep_open: tuple[int, ...] = ()) -> None:
+        self._death_known = False
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "shoplab.processes.child"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=keep_open,
+                env=loopback_without_proxy(os.environ)
+                | {
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    "PYTHONUNBUFFERED": "1",
+                    "PYTHONUTF8": "1",
+                },
+            )
+        stdin = self._process.stdin
+        assert stdin is not None
+        with suppress(BrokenPipeError):  # it died first; whoever uses the handle learns of it
+            stdin.write(json.dumps(self._order).encode() + b"\n" + self._call)
+            stdin.flush()
+
+    def _reap(self) -> None:
+        if self._process is None:
+            return
+        self._process.wait()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # what it never read concerns nobody any more
+            self._process.stdin.close()
+
+    @property
+    def _status(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    def _raise_if_died(self) -> None:
+        if self.died:
+            self._raise_death()
+
+    def _raise_death(self) -> NoReturn:
+        self._reap()
+        self._death_known = True
+        raise ProcessError(
+            f"{self.name} {_how_it_ended(self._status)}.",
+            next_step="mend what the log shows and run the cell again, or call `.restart()`",
+            log=self.log,
+        )
+
+    def __repr__(self) -> str:
+        state = f"pid {self.pid}" if self.alive else _how_it_ended(self._status)
+        return f"<{type(self).__name__} {self.name}, {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise ProcessError(
+            f"The handle of {self.name} cannot travel into another process.",
+            next_step="pass what is needed from it as an argument, such as its `.url` or `.pid`",
+        )
+
+
+class Service(Process):
+    """A process that answers HTTP on 127.0.0.1, with the application that a factory returns."""
+
+    def __init__(
+        self,
+        factory: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        *,
+        directory: Path,
+        name: str | None = None,
+        traced: bool = True,
+        threads: int | None = None,
+        port: int | None = None,
+        backlog: int | None = None,
+        limit_concurrency: int | None = None,
+    ) -> None:
+        super().__init__(
+            factory, arguments, keywords, directory=directory, name=name, traced=traced
+        )
+        limits = {"backlog": backlog, "limit_concurrency": limit_concurrency}
+        self._settings: dict[str, Any] = {
+            "threads": threads,
+            "uvicorn": {name: value for name, value in limits.items() if value is not None},
+        }
+        self._port = Port(port)
+        self._start()
+
+    @property
+    def url(self) -> str:
+        """The service's address, such as ``http://127.0.0.1:40123``; a restart keeps it."""
+        self._raise_if_died()
+        return f"http://127.0.0.1:{self._port.number}"
+
+    def _start(self, *, keep_open: tuple[int, ...] = ()) -> None:
+        # Only the child may hold the listening socket: a copy here would go on accepting
+        # connections into its backlog after the child's death, where callers must be refused.
+        ready, ready_child = os.pipe()
+        try:
+            with self._port.listener() as listener, os.fdopen(ready_child, "wb"):
+                inherited = {"listener": listener.fileno(), "ready": ready_child}
+                self._order["service"] = self._settings | inherited
+                super()._start(keep_open=tuple(inherited.values()))
+            self._await_ready(ready)
+        finally:
+            os.close(ready)
+
+    def _await_ready(self, ready: int) -> None:
+        poll = select.poll()
+        poll.register(ready, select.POLLIN)
+        if not poll.poll(START_TIMEOUT * 1000):
+            self.kill()
+            raise ProcessError(
+                f"{self.name} did not serve within {START_TIMEOUT:.0f} s.",
+                next_step="look in the log for what its factory waits for",
+                log=self.log,
+            )
+        if not os.read(ready, 1):  # closed without a word: it died
+            self._raise_death()
+
+    def release(self) -> None:
+        """Stop, and give the port back. The handle is of no use afterwards."""
+        try:
+            self.stop()
+        finally:
+            self._port.release()
+
+
+class Worker(Process):
+    """A process that runs a function to its end, or until it is stopped."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        *,
+        directory: Path,
+        name: str | None = None,
+        traced: bool = True,
+    ) -> None:
+        super().__init__(
+            function, arguments, keywords, directory=directory, name=name, traced=traced
+        )
+        self._result = self.log.with_suffix(".json")
+        self._order["result"] = str(self._result)
+        self._start()
+
+    def _start(self, *, keep_open: tuple[int, ...] = ()) -> None:
+        self._result.unlink(missing_ok=True)
+        super()._start(keep_open=keep_open)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Wait for the process's end; its exit status: 0, 1 after an exception, -9 after SIGKILL.
+
+        ``DeadlineError`` after ``timeout`` seconds.
+        """
+        assert self._process is not None
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise DeadlineError(
+                f"{self.name} still runs after {timeout:g} s.",
+                next_step="wait longer, or stop it",
+                log=self.log,
+            ) from None
+        self._reap()
+        self._death_known = True
+        return status
+
+    def result(self, timeout: float = 30.0) -> Any:
+        """Wait for the function's end and return what it returned, as JSON carries it.
+
+        ``ProcessError`` if it failed or was ended before it returned, ``DeadlineError`` after
+        ``timeout`` seconds.
+        """
+        if self.wait(timeout) != 0 or not self._result.exists():
+            self._raise_death()
+        return json.loads(self._result.read_text())
+
+
+def serve(
+    factory: Callable[..., Any], *arguments: Any, directory: Path, **keywords: Any
+) -> Service:
+    """Run the ASGI application that ``factory`` returns; returns when it answers.
+
+    ``name``, ``traced``, ``threads``, ``port``, ``backlog`` and ``limit_concurrency`` are for the
+    ``Service``; every other keyword goes to the factory.
+    """
+    own = ("name", "traced", "threads", "port", "backlog", "limit_concurrency")
+    settings = {key: keywords.pop(key) for key in own if key in keywords}
+    return Service(factory, arguments, keywords, directory=directory, **settings)
+
+
+def run(function: Callable[..., Any], *arguments: Any, directory: Path, **keywords: Any) -> Worker:
+    """Run ``function`` in a process of its own; returns at once.
+
+    ``name`` and ``traced`` are for the ``Worker``; every other keyword goes to the function.
+    """
+    settings = {key: keywords.pop(key) for key in ("name", "traced") if key in keywords}
+    return Worker(function, arguments, keywords, directory=directory, **settings)
+
+
+def loopback_without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with 127.0.0.1 and localhost exempt from any ``HTTP_PROXY``."""
+    exempt = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    names = [name for name in exempt.split(",") if name]
+    names += [name for name in ("127.0.0.1", "localhost", "::1") if name not in names]
+    value = ",".join(names)
+    return dict(environment) | {"NO_PROXY": value, "no_proxy": value}
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None:
+        return "never started"
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    if status == 0:
+        return "ended without a result"
+    return f"died (exit status {status})"

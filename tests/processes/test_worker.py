@@ -1,0 +1,221 @@
+"""A function run in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shoplab.errors import DeadlineError, ProcessError
+
+
+def note_and_wait(notes: Path):
+    notes.write_text("begun")
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        notes.write_text("closed")
+
+
+def begun(notes: Path):
+    return lambda: notes.exists() and notes.read_text() == "begun"
+
+
+def test_a_worker_returns_its_result_as_json(start):
+    def count(words):
+        return {"words": len(words), "pair": (1, 2)}
+
+    assert start.run(count, ["a", "b"], traced=False).result() == {"words": 2, "pair": [1, 2]}
+
+
+def test_a_result_that_json_cannot_carry_is_refused(start):
+    def opened():
+        return {1, 2}
+
+    with pytest.raises(ProcessError, match="opened returned a set that JSON cannot carry"):
+        start.run(opened, traced=False).result()
+
+
+def test_stop_runs_finally_and_is_no_failure(start, tmp_path, eventually):
+    notes = tmp_path / "notes"
+    worker = start.run(note_and_wait, notes, traced=False)
+    eventually(begun(notes))
+    worker.stop()
+    assert notes.read_text() == "closed"
+    assert not worker.died
+
+
+def test_kill_runs_no_finally(start, tmp_path, eventually):
+    notes = tmp_path / "notes"
+    worker = start.run(note_and_wait, notes, traced=False)
+    eventually(begun(notes))
+    pid = worker.pid
+    worker.kill()
+    assert notes.read_text() == "begun"
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_worker_that_will_not_stop_is_killed_after_the_grace(start, tmp_path, eventually):
+    def stubborn(notes):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        notes.write_text("begun")
+        while True:
+            time.sleep(0.01)
+
+    notes = tmp_path / "notes"
+    worker = start.run(stubborn, notes, traced=False)
+    eventually(begun(notes))
+    worker.stop(timeout=0.2)
+    assert worker.wait() == -signal.SIGKILL
+
+
+def test_an_exception_is_in_the_log_and_in_the_error_with_its_source_line(start):
+    def charge(order):
+        raise ValueError(f"no price for {order}")
+
+    worker = start.run(charge, "tea", traced=False)
+    with pytest.raises(ProcessError) as caught:
+        worker.result()
+    assert "ValueError: no price for tea" in worker.log.read_text()
+    assert 'raise ValueError(f"no price for {order}")' in str(caught.value)
+    assert "carry_out" not in str(caught.value)
+
+
+def test_output_goes_to_the_log_and_not_to_the_notebook(start, capfd):
+    def talk():
+        print("to standard output")
+        print("to standard error", file=sys.stderr)
+        os.system("echo from a grandchild")
+
+    worker = start.run(talk, traced=False)
+    assert worker.wait() == 0
+    assert worker.log.read_text().splitlines() == [
+        "to standard output",
+        "to standard error",
+        "from a grandchild",
+    ]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_restart_runs_the_same_call_and_continues_the_log(start):
+    def speak(word):
+        print(word)
+
+    worker = start.run(speak, "again", traced=False)
+    assert worker.wait() == 0
+    worker.restart()
+    assert worker.wait() == 0
+    assert worker.log.read_text() == "again\nagain\n"
+
+
+def test_a_worker_that_kills_itself_can_be_awaited_and_restarted(start, tmp_path):
+    def crash_once(marker):
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "resumed"
+
+    worker = start.run(crash_once, tmp_path / "marker", traced=False)
+    assert worker.wait() == -signal.SIGKILL
+    worker.restart()
+    assert worker.result() == "resumed"
+
+
+def test_a_result_that_never_comes_meets_its_deadline(start, tmp_path):
+    worker = start.run(note_and_wait, tmp_path / "notes", traced=False)
+    with pytest.raises(DeadlineError, match=r"note_and_wait still runs after 0\.2 s"):
+        worker.result(timeout=0.2)
+
+
+def test_a_large_call_and_a_large_result_pass(start):
+    def echo(text):
+        return text
+
+    text = "x" * 3_000_000
+    assert start.run(echo, text, traced=False).result() == text
+
+
+def test_what_cannot_be_pickled_is_named(start):
+    guard = threading.Lock()
+
+    def careful():
+        with guard:
+            pass
+
+    with pytest.raises(ProcessError) as caught:
+        start.run(careful, traced=False)
+    assert "careful cannot travel" in str(caught.value)
+    assert "the variable 'guard' (a lock)" in str(caught.value)
+
+    with pytest.raises(ProcessError, match=r"argument 1 \(a lock\)"):
+        start.run(print, guard, name="printer", traced=False)
+
+
+def test_a_handle_in_a_function_is_refused_with_the_remedy(start, tmp_path):
+    other = start.run(note_and_wait, tmp_path / "notes", traced=False)
+
+    def spy():
+        return other.pid
+
+    with pytest.raises(ProcessError, match=r"pass what is needed from it as an argument"):
+        start.run(spy, traced=False)
+
+
+def test_an_interrupt_of_the_group_leaves_the_worker_running(start, tmp_path, eventually):
+    notes = tmp_path / "notes"
+    worker = start.run(note_and_wait, notes, traced=False)
+    eventually(begun(notes))
+    os.kill(worker.pid, signal.SIGINT)
+    with pytest.raises(DeadlineError):
+        worker.wait(timeout=0.3)
+    assert notes.read_text() == "begun"
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from shoplab.processes import run, serve
+
+def app():
+    async def application(scope, receive, send):
+        pass
+    return application
+
+def wait():
+    while True:
+        time.sleep(1)
+
+here = Path(sys.argv[1])
+service, worker = serve(app, directory=here, traced=False), run(wait, directory=here, traced=False)
+print(service.pid, worker.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_no_process_outlives_a_parent_that_is_killed(tmp_path, eventually):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+    assert len(children) == 2
+    try:
+        parent.kill()
+        parent.wait()
+        eventually(lambda: not any(_runs(child) for child in children))
+    finally:
+        for child in children:
+            if _runs(child):
+                child.kill()
+        parent.stdout.close()
+
+
+def _runs(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
