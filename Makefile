@@ -62,7 +62,7 @@ lock: setup ## make requirements.txt anew from requirements.in
 
 setup: ## only set up: .venv, locked packages, Kafka's jars and its AOT cache
 	@sh tools/setup
-	$(if $(filter setup,$(MAKECMDGOALS)),@echo "Ready: $$($(python) --version), in .venv")
+	$(if $(filter setup,$(MAKECMDGOALS)),@echo "Ready: $$($(python) --version) in .venv")
 
 clean: ## remove what was built: _build/ and the tools' caches
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache notebooks/.ipynb_checkpoints
