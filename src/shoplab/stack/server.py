@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -15,7 +16,13 @@ from shoplab.errors import ServerError
 from shoplab.paths import private_directory
 
 MARK = "SHOPLAB_HOME_MARK"
-"""Environment variable that every process of a stack carries; its value is the stack's home."""
+"""Environment variable that every server of a stack carries; its value is the stack's home.
+
+A supervisor ends what carries its mark and was left behind, so nothing else may carry it.
+"""
+
+LOOPBACK = "127.0.0.1"
+"""The only address that servers listen on; a literal, since ``localhost`` may mean ``::1``."""
 
 
 class NotReady(Exception):
@@ -34,6 +41,8 @@ class Server(ABC):
     start_timeout = 60.0
     #: seconds between a polite stop and SIGKILL
     stop_timeout = 10.0
+    #: what asks the server to stop in good order
+    stop_signal = signal.SIGTERM
 
     def __init__(self, name: str, directory: Path, home: Path) -> None:
         self.name = name
@@ -62,6 +71,10 @@ class Server(ABC):
     def settings(self) -> dict[str, Any]:
         """What a client needs to connect, as JSON-able values."""
 
+    def program(self) -> str:
+        """Which program serves, for people: its version and where it is from."""
+        return self.name
+
     def environment(self) -> dict[str, str]:
         """The server's environment: the user's, a locale and time zone that exist, our mark."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("LC_")}
@@ -89,7 +102,21 @@ class Server(ABC):
 
     def start(self) -> None:
         """Start the server and return when it serves."""
-        self.prepare()
+        try:
+            self.prepare()
+            self._spawn()
+        except OSError as error:
+            raise ServerError(
+                f"{self.name} cannot be started: {error}.",
+                next_step="look at that path: its disk may be full, or not yours to write",
+            ) from error
+        try:
+            self._await_service()
+        except BaseException:
+            self.kill()  # whatever went wrong, a server that was not handed over does not run on
+            raise
+
+    def _spawn(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -99,11 +126,15 @@ class Server(ABC):
                 env=self.environment(),
                 cwd=self.directory,
             )
+
+    def _await_service(self) -> None:
+        """Return when the round trip succeeds; a process that dies meanwhile fails at once."""
         deadline = time.monotonic() + self.start_timeout
         while True:
-            if not self.alive:
+            if self.process is None or self.process.poll() is not None:
+                status = "unknown" if self.process is None else self.process.returncode
                 raise ServerError(
-                    f"{self.name} died at its start (exit status {self.process.returncode}).",
+                    f"{self.name} died at its start (exit status {status}).",
                     next_step="read the log above; `shoplab doctor` checks what it needs",
                     log=self.log,
                 )
@@ -111,7 +142,6 @@ class Server(ABC):
                 return self.check()
             except NotReady as reason:
                 if time.monotonic() > deadline:
-                    self.kill()
                     raise ServerError(
                         f"{self.name} did not serve within {self.start_timeout:.0f} s ({reason}).",
                         next_step="read the log above; a busy machine may need a second try",
@@ -120,11 +150,11 @@ class Server(ABC):
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stop politely (SIGTERM), by SIGKILL after ``stop_timeout`` seconds. Safe to repeat."""
+        """Stop politely, by SIGKILL after ``stop_timeout`` seconds. Safe to repeat."""
         if self.process is None:
             return
         if self.alive:
-            self.process.terminate()
+            self.process.send_signal(self.stop_signal)
             try:
                 self.process.wait(self.stop_timeout)
             except subprocess.TimeoutExpired:
