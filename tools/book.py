@@ -1,0 +1,52 @@
+"""Build the book: `make book` runs every notebook, `make draft` (`--draft`) runs none."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from shoplab.claims import Record
+
+BUILD = Path("_build")
+
+
+def main() -> int:
+    """Build, one build at a time, and say where the book is; return the exit status."""
+    draft = sys.argv[1:] == ["--draft"]
+    # A draft has an output of its own, so that it never stands in for the book.
+    output = BUILD / "draft" if draft else Path()
+    environment = os.environ | ({"BOOK_DRAFT": "1"} if draft else {})
+    command = [".venv/bin/jupyter-book", "build", "-n", "-W", "--keep-going"]
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "book.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another build of the book is running here; waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        build = subprocess.run([*command, "--path-output", output, "."], env=environment)
+    page = (output / "_build" / "html" / "index.html").resolve()
+    if build.returncode:
+        print("The book was not built: the warnings and errors above say why.", file=sys.stderr)
+    else:
+        print(f"\nThe {'draft' if draft else 'book'} is at {page.as_uri()}")
+    if not draft:
+        print_ledger(BUILD / "ledger.json")
+    return build.returncode
+
+
+def print_ledger(path: Path) -> None:
+    """Each claim that this build measured, a sentence each."""
+    if path.exists():
+        records = [Record(**fields) for fields in json.loads(path.read_text(encoding="utf-8"))]
+        print(f"\nThe ledger, {path}: {len(records)} records")
+        for record in records:
+            print(f"  {record}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
