@@ -1,0 +1,121 @@
+"""The built book, served on loopback and opened in headless Chromium, in four ways of looking at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+PROJECT = Path(__file__).parents[2]
+HTML = Path(os.environ.get("BOOK_HTML") or PROJECT / "_build" / "html")
+MODES = [(theme, width) for theme in ("light", "dark") for width in (1280, 390)]
+CHROMIUM = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+).split()
+
+
+def pages() -> list[str]:
+    """Every page of the built book, by its path; none when there is no book."""
+    found = (path.relative_to(HTML) for path in HTML.rglob("*.html"))
+    # index.html at the top only leads on to the book's first page.
+    return sorted({path.as_posix() for path in found if path.parts[0][0] != "_"} - {"index.html"})
+
+
+def refuse(reason: str) -> None:
+    """Skip, or fail where REQUIRE_BOOK says that the book must be there to be tested."""
+    (pytest.fail if os.environ.get("REQUIRE_BOOK") else pytest.skip)(reason)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "visit" in metafunc.fixturenames:
+        looks = [(page, *mode) for page in pages() or ["no-book"] for mode in MODES]
+        ids = [f"{page}-{theme}-{width}" for page, theme, width in looks]
+        metafunc.parametrize("visit", looks, ids=ids, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    if not (HTML / "index.html").exists():
+        refuse(f"no book in {HTML}: run `make book` first")
+    return HTML
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(html: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(html)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if not executable:
+        refuse("no Chromium on the path: install it, or name it in CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Window:
+    """One browser page that is used again for each visit in the same theme and width."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.errors.append(f"uncaught {error}"))
+        self.page.on("console", lambda said: said.type == "error" and self.errors.append(said.text))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, url: str) -> None:
+        self.errors.clear()
+        self.requests.clear()
+        self.page.goto(url, wait_until="load")
+
+
+@pytest.fixture(scope="session")
+def windows(browser: Browser) -> Iterator[dict[tuple[str, int], Window]]:
+    opened = {}
+    for theme, width in MODES:
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        # The reader's own choice of theme, as the theme stores it.
+        context.add_init_script(
+            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+        )
+        opened[theme, width] = Window(context.new_page())
+    yield opened
+
+
+@pytest.fixture(scope="session")
+def visit(
+    request: pytest.FixtureRequest, windows: dict[tuple[str, int], Window], address: str
+) -> Window:
+    """A page of the book, open in one theme and width; the checks of one page share the visit."""
+    path, theme, width = request.param
+    window = windows[theme, width]
+    window.open(address + path)
+    return window
