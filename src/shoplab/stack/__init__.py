@@ -40,17 +40,26 @@ class Stack:
     @property
     def kafka(self) -> dict[str, Any]:
         """Settings of a ``kafka-python`` client: ``KafkaProducer(**stack.kafka)``."""
-        return self._use("kafka", "Apache Kafka")
+        return self.use("kafka")
 
     @property
     def redis_url(self) -> str:
         """For ``redis.Redis.from_url``."""
-        return str(self._use("redis", "Redis")["url"])
+        return str(self.use("redis")["url"])
 
     @property
     def database_url(self) -> str:
         """For ``sqlalchemy.create_engine``, with the driver psycopg."""
-        return str(self._use("postgres", "PostgreSQL")["url"])
+        return str(self.use("postgres")["url"])
+
+    def use(self, kind: str) -> dict[str, Any]:
+        """A client's settings for the server of this kind ("kafka", "redis" or "postgres")."""
+        if kind not in self._external:
+            self._external[kind] = external.settings(kind)
+        settings: dict[str, Any] = self._external[kind] or self._open().request(
+            "server", f"Starting {kind} ...", kind=kind
+        )
+        return dict(settings)
 
     def cluster(self, brokers: int = 3) -> ClusterHandle:
         """A Kafka cluster of one's own, to break; it ends with this stack at the latest."""
@@ -96,14 +105,6 @@ class Stack:
                 self._lease = open_lease(self._home or home_directory())
             assert self._lease is not None
             return self._lease
-
-    def _use(self, kind: str, title: str) -> dict[str, Any]:
-        if kind not in self._external:
-            self._external[kind] = external.settings(kind)
-        settings: dict[str, Any] = self._external[kind] or self._open().request(
-            "server", f"Starting {title} ...", kind=kind
-        )
-        return dict(settings)
 
 
 class ClusterHandle:

@@ -73,8 +73,13 @@ class Postgres(Server):
 
     @property
     def sockets(self) -> Path:
-        """The directory of the socket; short, because socket paths end at 104 bytes."""
-        return private_directory(socket_directory(self.home) / "pg")
+        """The directory of the socket."""
+        return private_directory(self.socket(self.home).parent)
+
+    @staticmethod
+    def socket(home: Path) -> Path:
+        """The socket of the PostgreSQL of ``home``; short, since such paths end at 104 bytes."""
+        return socket_directory(home) / "pg" / ".s.PGSQL.5432"
 
     def prepare(self) -> None:
         """Format the data directory once; it gets its name when it is complete."""

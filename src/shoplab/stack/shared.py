@@ -98,6 +98,14 @@ class Shared:
             [self._server] if isinstance(self._server, Server) else [*self._server.brokers.values()]
         )
 
+    def _program(self) -> str:
+        if isinstance(self._server, Server):
+            return self._server.program()
+        assert self._server is not None
+        installation = self._server.installation
+        jar = next(jar.stem for jar in installation.jars if jar.name.startswith("kafka_"))
+        return f"Apache Kafka {jar.rpartition('-')[2]} (Java {installation.java.release})"
+
     def logs(self) -> list[Path]:
         """The logs that exist."""
         return [server.log for server in self.processes() if server.log.exists()]
@@ -111,7 +119,7 @@ class Shared:
         if running and self._server is not None and state == "running":
             pids = [server.pid for server in running if server.pid is not None]
             status |= {
-                "program": running[0].program(),
+                "program": self._program(),
                 "pids": pids,
                 "settings": self._server.settings(),
                 "memory_mb": memory(_families(pids)),

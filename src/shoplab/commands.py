@@ -1,0 +1,148 @@
+"""What the console command ``shoplab`` can do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shoplab.doctor import examine
+from shoplab.errors import last_lines
+from shoplab.paths import home_directory
+from shoplab.stack import Stack, connect, external
+from shoplab.stack.lease import open_lease
+from shoplab.stack.shared import KINDS
+from shoplab.stack.state import exclusive, sweep
+
+STOP_TIMEOUT = 60.0
+"""Seconds that all servers together may take to stop."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Live local servers for the course: Apache Kafka, Redis and PostgreSQL."""
+
+
+@commands.command()
+def setup() -> None:
+    """Bring what the servers need: jars, a Java, a class cache. Safe to repeat."""
+    from shoplab.stack.postgres import version
+    from shoplab.stack.redis import find_binary
+    from shoplab.stack.setup import is_set_up, set_up
+
+    if is_set_up():
+        find_binary()
+        version()
+        return
+    installation = set_up()
+    click.echo(
+        f"Ready: Apache Kafka on {installation.java.description}, {find_binary()}, {version()}."
+    )
+
+
+@commands.command()
+def up() -> None:
+    """Start all servers and keep them up until `shoplab down`."""
+    with connect() as stack:
+        with ThreadPoolExecutor(len(KINDS)) as pool:
+            list(pool.map(_start, KINDS))
+        if not all(external.named(kind) for kind in KINDS):
+            stack.pin()
+        _show(stack.status())
+
+
+def _start(kind: str) -> None:
+    """Start one server over a lease of its own, so that the three start side by side."""
+    with connect() as stack:
+        stack.use(kind)
+
+
+@commands.command()
+def down() -> None:
+    """Stop all servers, whoever uses them, and remove their data."""
+    home = home_directory()
+    lease = open_lease(home, start=False)
+    if lease is None:
+        with exclusive(home / "supervisor.lock", STOP_TIMEOUT):
+            left = sweep(home)
+        click.echo(
+            f"Ended {left} servers without a supervisor." if left else "Nothing was running."
+        )
+        return
+    users = lease.request("status")["leases"]
+    lease.request("down")
+    with exclusive(
+        home / "supervisor.lock", STOP_TIMEOUT
+    ):  # free as soon as the supervisor is gone
+        lease.close()
+    click.echo("Stopped." + (f" {users} others were using the servers." if users else ""))
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="Everything, passwords too, as JSON.")
+def status(as_json: bool) -> None:
+    """Show what runs."""
+    found = Stack().status()
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        _show(found)
+
+
+@commands.command()
+def doctor() -> None:
+    """Check everything the servers need; exit status 1 if something is wrong."""
+    problems = 0
+    for finding in examine():
+        problems += not finding.good
+        click.echo(f"{'ok     ' if finding.good else 'PROBLEM'}  {finding.what}")
+        if finding.next_step:
+            click.echo(f"         next: {finding.next_step}")
+    sys.exit(1 if problems else 0)
+
+
+@commands.command()
+@click.argument("which", type=click.Choice([*KINDS, "supervisor"]), required=False)
+@click.option("-n", "count", default=20, show_default=True, help="Lines of each log.")
+def logs(which: str | None, count: int) -> None:
+    """Show the end of the logs: of the servers that run, else of those that ran last."""
+    found = Stack().status()
+    for kind in [which] if which else [*KINDS, "supervisor"]:
+        path = _log(kind, found)
+        click.echo(f"== {kind}: {path}")
+        for line in last_lines(path, count) if path.exists() else ["(nothing yet)"]:
+            click.echo(line)
+
+
+def _log(kind: str, found: dict[str, Any] | None) -> Path:
+    home = home_directory()
+    if kind == "supervisor":
+        return home / "supervisor.log"
+    current = found["servers"][kind]["log"] if found else None
+    return Path(current) if current else home / "logs" / f"{kind}.log"
+
+
+def _show(found: dict[str, Any] | None) -> None:
+    nothing: dict[str, Any] = {kind: {"state": "not started"} for kind in KINDS}
+    servers: dict[str, Any] = found["servers"] if found else nothing
+    for kind, server in servers.items():
+        if external.named(kind):
+            click.echo(f"{kind:9} elsewhere ({external.VARIABLES[kind]})")
+            continue
+        click.echo(f"{kind:9} {server['state']}")
+        if server["state"] == "running":
+            settings = server["settings"]
+            address = settings.get("url") or settings["bootstrap_servers"]
+            click.echo(f"          {server['program']}, {server['memory_mb']:.0f} MB")
+            click.echo(f"          {external.masked(address)}")
+            click.echo(f"          pid {', '.join(map(str, server['pids']))}, log {server['log']}")
+    if found:
+        stays = (
+            "until `shoplab down`" if found["pinned"] else f"{found['grace_s']:g} s after the last"
+        )
+        pid, users = found["supervisor"]["pid"], found["leases"]
+        click.echo(f"supervisor pid {pid}, users: {users}, stays {stays}")

@@ -1,0 +1,163 @@
+"""What the servers need, checked one by one, each finding with its next step."""
+
+from __future__ import annotations
+
+import locale
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from shoplab.errors import LabError
+from shoplab.paths import cache_directory, home_directory
+from shoplab.stack import external
+from shoplab.stack.lease import socket_path
+from shoplab.stack.postgres import Postgres, version
+from shoplab.stack.redis import survey
+from shoplab.stack.state import left_behind, read_state
+from shoplab.system import require_supported_system
+
+OLDEST_PYTHON = (3, 11)
+DISK_NEEDED_MB = 500
+LONGEST_SOCKET_PATH = 103
+"""Bytes; macOS takes 104 with the zero at the end, Linux 108."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: what was found, whether it is good, what to do if it is not."""
+
+    what: str
+    good: bool = True
+    next_step: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything; a problem in one thing does not hide the next."""
+    for check in (
+        _system,
+        _python,
+        _kafka,
+        _redis,
+        _postgres,
+        _directories,
+        _socket,
+        _locale,
+        _proxy,
+        _stack,
+        *(lambda kind=kind: _external(kind) for kind in external.VARIABLES),
+    ):
+        yield _guarded(check)
+
+
+def _guarded(check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except LabError as error:
+        return Finding(error.what, False, error.next_step)
+    except OSError as error:
+        return Finding(str(error), False, "make that path yours to read and write")
+
+
+def _system() -> Finding:
+    require_supported_system()
+    return Finding(f"{platform.system()} {platform.machine()}")
+
+
+def _python() -> Finding:
+    good = sys.version_info >= OLDEST_PYTHON
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    step = "" if good else f"make the environment again with Python {oldest} or newer"
+    return Finding(f"Python {platform.python_version()}", good, step)
+
+
+def _kafka() -> Finding:
+    from shoplab.stack.jars import missing_jars
+    from shoplab.stack.setup import installed
+
+    missing = missing_jars()
+    if missing:
+        return Finding(f"Kafka: {len(missing)} jars are missing", False, "run `shoplab setup`")
+    installation = installed()
+    if installation is None:
+        return Finding("Kafka: its class cache is missing", False, "run `shoplab setup`")
+    cache = "with" if installation.aot_cache else "without (its Java is too old for one)"
+    return Finding(f"Kafka: all jars, {installation.java.description}, {cache} a class cache")
+
+
+def _redis() -> Finding:
+    binary, skipped = survey()
+    note = "".join(f"; skipped: {reason}" for reason in skipped)
+    if binary is None:
+        return Finding(f"Redis: no server can be run{note}", False, "run `make` again")
+    return Finding(f"Redis: {binary}{note}")
+
+
+def _postgres() -> Finding:
+    return Finding(f"PostgreSQL: {version()}")
+
+
+def _directories() -> Finding:
+    for directory in (cache_directory(), home_directory()):
+        probe = directory / ".doctor"
+        probe.write_bytes(b"")
+        probe.unlink()
+        free = shutil.disk_usage(directory).free / 1e6
+        if free < DISK_NEEDED_MB:
+            step = f"free some space: {DISK_NEEDED_MB} MB are needed"
+            return Finding(f"{directory} has {free:.0f} MB left", False, step)
+    return Finding(f"directories: {cache_directory()} and {home_directory()}")
+
+
+def _socket() -> Finding:
+    home = home_directory()
+    longest = max(len(os.fsencode(path)) for path in (socket_path(home), Postgres.socket(home)))
+    good = longest <= LONGEST_SOCKET_PATH
+    step = "" if good else "set TMPDIR to a shorter path"
+    return Finding(f"socket paths: {longest} of {LONGEST_SOCKET_PATH} bytes", good, step)
+
+
+def _locale() -> Finding:
+    chosen = os.environ.get("LC_ALL") or os.environ.get("LANG") or "C"
+    try:
+        locale.setlocale(locale.LC_ALL, "")
+    except locale.Error:
+        return Finding(f"locale {chosen} is not installed; the servers run with C instead")
+    return Finding(f"locale {chosen}")
+
+
+def _proxy() -> Finding:
+    names = [name for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") if _is_set(name)]
+    if not names:
+        return Finding("no proxy")
+    return Finding(f"proxy for downloads only ({', '.join(names)}); local calls go straight")
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(name.lower()))
+
+
+def _stack() -> Finding:
+    home = home_directory()
+    state = read_state(home)
+    if state is None and not left_behind(home):
+        return Finding("no local servers run")
+    from shoplab.stack import Stack
+
+    if Stack(home).status() is not None:
+        return Finding("local servers run; `shoplab status` shows them")
+    return Finding(
+        f"the last supervisor was killed; {len(left_behind(home))} servers of it still run",
+        False,
+        "run `shoplab down` (the next start would end them too)",
+    )
+
+
+def _external(kind: str) -> Finding:
+    variable = external.VARIABLES[kind]
+    if not external.named(kind):
+        return Finding(f"{variable} is not set: {kind} runs here")
+    external.settings(kind)
+    return Finding(f"{variable} names a server that answers")
