@@ -30,16 +30,16 @@ def greeter(greeting="hello"):
     return app
 
 
-def test_a_service_answers_from_a_process_of_its_own(start):
-    service = start.serve(greeter, "good day", traced=False)
+def test_a_service_answers_from_a_process_of_its_own(lab):
+    service = lab.serve(greeter, "good day")
     answer = requests.get(service.url, timeout=5).json()
     assert answer == {"greeting": "good day", "pid": service.pid}
     assert service.pid != os.getpid()
     assert service.name == "greeter"
 
 
-def test_a_killed_service_refuses_at_once_and_keeps_its_address(start):
-    service = start.serve(greeter, traced=False)
+def test_a_killed_service_refuses_at_once_and_keeps_its_address(lab):
+    service = lab.serve(greeter)
     url, first_pid = service.url, service.pid
     service.kill()
     assert not service.alive and service.pid is None
@@ -51,15 +51,15 @@ def test_a_killed_service_refuses_at_once_and_keeps_its_address(start):
     assert requests.get(url, timeout=5).json()["pid"] == service.pid != first_pid
 
 
-def test_nobody_else_gets_the_port_of_a_dead_service(start):
-    service = start.serve(greeter, traced=False)
+def test_nobody_else_gets_the_port_of_a_dead_service(lab):
+    service = lab.serve(greeter)
     service.kill()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", int(service.url.rsplit(":", 1)[1])))
 
 
-def test_a_stopped_service_lets_the_open_request_finish(start):
-    service = start.serve(greeter, traced=False)
+def test_a_stopped_service_lets_the_open_request_finish(lab):
+    service = lab.serve(greeter)
     with ThreadPoolExecutor() as pool:
         entered = threading.Event()
 
@@ -76,8 +76,8 @@ def test_a_stopped_service_lets_the_open_request_finish(start):
         assert answer.result(5) == 200
 
 
-def test_threads_limit_how_many_requests_are_handled_at_once(start):
-    service = start.serve(greeter, threads=2, traced=False)
+def test_threads_limit_how_many_requests_are_handled_at_once(lab):
+    service = lab.serve(greeter, threads=2)
     with ThreadPoolExecutor(6) as pool:
         began = time.monotonic()
         list(pool.map(lambda _: requests.get(f"{service.url}/slow", timeout=10), range(6)))
@@ -85,8 +85,8 @@ def test_threads_limit_how_many_requests_are_handled_at_once(start):
     assert taken >= 0.9  # six requests of 0.3 s, two at a time
 
 
-def test_a_limit_on_concurrency_refuses_what_is_above_it(start):
-    service = start.serve(greeter, limit_concurrency=2, traced=False)
+def test_a_limit_on_concurrency_refuses_what_is_above_it(lab):
+    service = lab.serve(greeter, limit_concurrency=2)
     with ThreadPoolExecutor(6) as pool:
         codes = set(
             pool.map(
@@ -96,37 +96,37 @@ def test_a_limit_on_concurrency_refuses_what_is_above_it(start):
     assert 503 in codes
 
 
-def test_a_factory_that_fails_is_reported_with_its_own_line(start):
+def test_a_factory_that_fails_is_reported_with_its_own_line(lab):
     def broken_service():
         raise RuntimeError("the database password is missing")
 
     with pytest.raises(ProcessError) as caught:
-        start.serve(broken_service, traced=False)
+        lab.serve(broken_service)
     message = str(caught.value)
     assert message.startswith("broken_service died (exit status 1).")
     assert 'raise RuntimeError("the database password is missing")' in message
     assert "child.py" not in message
 
 
-def test_a_factory_that_forgets_to_return_its_application_is_told_so(start):
+def test_a_factory_that_forgets_to_return_its_application_is_told_so(lab):
     def forgetful():
         greeter()
 
     with pytest.raises(ProcessError, match="forgetful returned None; a service's factory returns"):
-        start.serve(forgetful, traced=False)
+        lab.serve(forgetful)
 
 
-def test_a_port_in_use_is_named(start):
+def test_a_port_in_use_is_named(lab):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ProcessError, match=f"Port {port} on 127.0.0.1 cannot be had"):
-            start.serve(greeter, port=port, traced=False)
+            lab.serve(greeter, port=port)
 
 
-def test_a_service_that_dies_unasked_is_reported_once(start, eventually):
-    service = start.serve(greeter, traced=False)
+def test_a_service_that_dies_unasked_is_reported_once(lab):
+    service = lab.serve(greeter)
     os.kill(service.pid, 9)
-    eventually(lambda: not service.alive)
+    lab.until(lambda: not service.alive)
     with pytest.raises(ProcessError, match="greeter was ended by SIGKILL"):
         _ = service.url
     service.stop()
@@ -134,17 +134,17 @@ def test_a_service_that_dies_unasked_is_reported_once(start, eventually):
     assert requests.get(service.url, timeout=5).ok
 
 
-def test_a_proxy_does_not_come_between_local_calls(start, monkeypatch):
+def test_a_proxy_does_not_come_between_local_calls(lab, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
 
     def asker(url):
         return requests.get(url, timeout=5).json()["greeting"]
 
-    service = start.serve(greeter, traced=False)
-    assert start.run(asker, service.url, traced=False).result() == "hello"
+    service = lab.serve(greeter)
+    assert lab.run(asker, service.url).result() == "hello"
 
 
-def test_twenty_starts_leave_nothing_open_in_the_parent(start):
+def test_twenty_starts_leave_nothing_open_in_the_parent(lab):
     import psutil
 
     def app():
@@ -156,12 +156,12 @@ def test_twenty_starts_leave_nothing_open_in_the_parent(start):
     def nothing():
         return None
 
-    start.serve(app, traced=False).release()
+    lab.serve(app).release()
     this = psutil.Process()
     before = this.num_fds()
     for _ in range(10):
-        start.serve(app, traced=False).release()
-        start.run(nothing, traced=False).result()
+        lab.serve(app).release()
+        lab.run(nothing).result()
     assert this.num_fds() == before
 
 

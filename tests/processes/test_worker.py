@@ -29,41 +29,41 @@ def begun(notes: Path):
     return lambda: notes.exists() and notes.read_text() == "begun"
 
 
-def test_a_worker_returns_its_result_as_json(start):
+def test_a_worker_returns_its_result_as_json(lab):
     def count(words):
         return {"words": len(words), "pair": (1, 2)}
 
-    assert start.run(count, ["a", "b"], traced=False).result() == {"words": 2, "pair": [1, 2]}
+    assert lab.run(count, ["a", "b"]).result() == {"words": 2, "pair": [1, 2]}
 
 
-def test_a_result_that_json_cannot_carry_is_refused(start):
+def test_a_result_that_json_cannot_carry_is_refused(lab):
     def opened():
         return {1, 2}
 
     with pytest.raises(ProcessError, match="opened returned a set that JSON cannot carry"):
-        start.run(opened, traced=False).result()
+        lab.run(opened).result()
 
 
-def test_stop_runs_finally_and_is_no_failure(start, tmp_path, eventually):
+def test_stop_runs_finally_and_is_no_failure(lab, tmp_path):
     notes = tmp_path / "notes"
-    worker = start.run(note_and_wait, notes, traced=False)
-    eventually(begun(notes))
+    worker = lab.run(note_and_wait, notes)
+    lab.until(begun(notes))
     worker.stop()
     assert notes.read_text() == "closed"
     assert not worker.died
 
 
-def test_kill_runs_no_finally(start, tmp_path, eventually):
+def test_kill_runs_no_finally(lab, tmp_path):
     notes = tmp_path / "notes"
-    worker = start.run(note_and_wait, notes, traced=False)
-    eventually(begun(notes))
+    worker = lab.run(note_and_wait, notes)
+    lab.until(begun(notes))
     pid = worker.pid
     worker.kill()
     assert notes.read_text() == "begun"
     assert not psutil.pid_exists(pid)
 
 
-def test_a_worker_that_will_not_stop_is_killed_after_the_grace(start, tmp_path, eventually):
+def test_a_worker_that_will_not_stop_is_killed_after_the_grace(lab, tmp_path):
     def stubborn(notes):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         notes.write_text("begun")
@@ -71,17 +71,17 @@ def test_a_worker_that_will_not_stop_is_killed_after_the_grace(start, tmp_path, 
             time.sleep(0.01)
 
     notes = tmp_path / "notes"
-    worker = start.run(stubborn, notes, traced=False)
-    eventually(begun(notes))
+    worker = lab.run(stubborn, notes)
+    lab.until(begun(notes))
     worker.stop(timeout=0.2)
     assert worker.wait() == -signal.SIGKILL
 
 
-def test_an_exception_is_in_the_log_and_in_the_error_with_its_source_line(start):
+def test_an_exception_is_in_the_log_and_in_the_error_with_its_source_line(lab):
     def charge(order):
         raise ValueError(f"no price for {order}")
 
-    worker = start.run(charge, "tea", traced=False)
+    worker = lab.run(charge, "tea")
     with pytest.raises(ProcessError) as caught:
         worker.result()
     assert "ValueError: no price for tea" in worker.log.read_text()
@@ -89,13 +89,13 @@ def test_an_exception_is_in_the_log_and_in_the_error_with_its_source_line(start)
     assert "carry_out" not in str(caught.value)
 
 
-def test_output_goes_to_the_log_and_not_to_the_notebook(start, capfd):
+def test_output_goes_to_the_log_and_not_to_the_notebook(lab, capfd):
     def talk():
         print("to standard output")
         print("to standard error", file=sys.stderr)
         os.system("echo from a grandchild")
 
-    worker = start.run(talk, traced=False)
+    worker = lab.run(talk)
     assert worker.wait() == 0
     assert worker.log.read_text().splitlines() == [
         "to standard output",
@@ -105,45 +105,45 @@ def test_output_goes_to_the_log_and_not_to_the_notebook(start, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_restart_runs_the_same_call_and_continues_the_log(start):
+def test_a_restart_runs_the_same_call_and_continues_the_log(lab):
     def speak(word):
         print(word)
 
-    worker = start.run(speak, "again", traced=False)
+    worker = lab.run(speak, "again")
     assert worker.wait() == 0
     worker.restart()
     assert worker.wait() == 0
     assert worker.log.read_text() == "again\nagain\n"
 
 
-def test_a_worker_that_kills_itself_can_be_awaited_and_restarted(start, tmp_path):
+def test_a_worker_that_kills_itself_can_be_awaited_and_restarted(lab, tmp_path):
     def crash_once(marker):
         if not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return "resumed"
 
-    worker = start.run(crash_once, tmp_path / "marker", traced=False)
+    worker = lab.run(crash_once, tmp_path / "marker")
     assert worker.wait() == -signal.SIGKILL
     worker.restart()
     assert worker.result() == "resumed"
 
 
-def test_a_result_that_never_comes_meets_its_deadline(start, tmp_path):
-    worker = start.run(note_and_wait, tmp_path / "notes", traced=False)
+def test_a_result_that_never_comes_meets_its_deadline(lab, tmp_path):
+    worker = lab.run(note_and_wait, tmp_path / "notes")
     with pytest.raises(DeadlineError, match=r"note_and_wait still runs after 0\.2 s"):
         worker.result(timeout=0.2)
 
 
-def test_a_large_call_and_a_large_result_pass(start):
+def test_a_large_call_and_a_large_result_pass(lab):
     def echo(text):
         return text
 
     text = "x" * 3_000_000
-    assert start.run(echo, text, traced=False).result() == text
+    assert lab.run(echo, text).result() == text
 
 
-def test_what_cannot_be_pickled_is_named(start):
+def test_what_cannot_be_pickled_is_named(lab):
     guard = threading.Lock()
 
     def careful():
@@ -151,28 +151,28 @@ def test_what_cannot_be_pickled_is_named(start):
             pass
 
     with pytest.raises(ProcessError) as caught:
-        start.run(careful, traced=False)
+        lab.run(careful)
     assert "careful cannot travel" in str(caught.value)
     assert "the variable 'guard' (a lock)" in str(caught.value)
 
     with pytest.raises(ProcessError, match=r"argument 1 \(a lock\)"):
-        start.run(print, guard, name="printer", traced=False)
+        lab.run(print, guard, name="printer")
 
 
-def test_a_handle_in_a_function_is_refused_with_the_remedy(start, tmp_path):
-    other = start.run(note_and_wait, tmp_path / "notes", traced=False)
+def test_a_handle_in_a_function_is_refused_with_the_remedy(lab, tmp_path):
+    other = lab.run(note_and_wait, tmp_path / "notes")
 
     def spy():
         return other.pid
 
     with pytest.raises(ProcessError, match=r"pass what is needed from it as an argument"):
-        start.run(spy, traced=False)
+        lab.run(spy)
 
 
-def test_an_interrupt_of_the_group_leaves_the_worker_running(start, tmp_path, eventually):
+def test_an_interrupt_of_the_group_leaves_the_worker_running(lab, tmp_path):
     notes = tmp_path / "notes"
-    worker = start.run(note_and_wait, notes, traced=False)
-    eventually(begun(notes))
+    worker = lab.run(note_and_wait, notes)
+    lab.until(begun(notes))
     os.kill(worker.pid, signal.SIGINT)
     with pytest.raises(DeadlineError):
         worker.wait(timeout=0.3)
@@ -180,9 +180,8 @@ def test_an_interrupt_of_the_group_leaves_the_worker_running(start, tmp_path, ev
 
 
 PARENT = """
-import sys, time
-from pathlib import Path
-from shoplab.processes import run, serve
+import time
+from shoplab import Lab
 
 def app():
     async def application(scope, receive, send):
@@ -193,23 +192,21 @@ def wait():
     while True:
         time.sleep(1)
 
-here = Path(sys.argv[1])
-service, worker = serve(app, directory=here, traced=False), run(wait, directory=here, traced=False)
+lab = Lab("orphans", traced=False)
+service, worker = lab.serve(app), lab.run(wait)
 print(service.pid, worker.pid, flush=True)
 time.sleep(60)
 """
 
 
-def test_no_process_outlives_a_parent_that_is_killed(tmp_path, eventually):
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
+def test_no_process_outlives_a_parent_that_is_killed(lab):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
     assert len(children) == 2
     try:
         parent.kill()
         parent.wait()
-        eventually(lambda: not any(_runs(child) for child in children))
+        lab.until(lambda: not any(_runs(child) for child in children))
     finally:
         for child in children:
             if _runs(child):

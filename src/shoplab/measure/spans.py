@@ -55,19 +55,21 @@ class _SpanFile(SpanExporter):
     """Appends spans to the file of this process; where it points can be changed."""
 
     def __init__(self) -> None:
+        self.directory: Path | None = None
         self._service = ""
         self._file: int | None = None
 
     def point_at(self, service: str, directory: Path) -> None:
         self.close()
         self._service = service
+        self.directory = directory
         path = private_directory(directory) / f"{service}-{os.getpid()}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
-        self._file = None
+        self._file = self.directory = None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         if self._file is not None:
@@ -93,9 +95,10 @@ def record_spans(service: str, directory: Path) -> None:
         register_post_import_hook(_trace_requests, "requests")
 
 
-def stop_recording() -> None:
-    """Write no more spans of this process."""
-    _file.close()
+def stop_recording(directory: Path) -> None:
+    """Write no more spans of this process, if they go to ``directory``."""
+    if _file.directory == directory:
+        _file.close()
 
 
 def _trace_requests(requests: ModuleType) -> None:

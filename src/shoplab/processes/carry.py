@@ -5,12 +5,18 @@ from __future__ import annotations
 import inspect
 import linecache
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
+import cloudpickle
 
 from shoplab.errors import LabError, ProcessError
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """A function's name, in letters that a file's name can carry."""
+    return re.sub(r"[^\w.-]", "", getattr(function, "__name__", type(function).__name__))
 
 
 def pack(
@@ -22,7 +28,7 @@ def pack(
     except LabError:
         raise
     except _UNPICKLABLE as error:
-        name = getattr(function, "__name__", "the function")
+        name = function_name(function)
         culprit = next(_culprits(function, arguments, keywords), "something it refers to")
         raise ProcessError(
             f"{name} cannot travel into a process of its own: {culprit} cannot be pickled "

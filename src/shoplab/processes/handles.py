@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +16,9 @@ from typing import Any, NoReturn
 from shoplab.errors import DeadlineError, ProcessError
 from shoplab.paths import private_directory
 from shoplab.processes.carry import pack, source_lines
+from shoplab.processes.environment import loopback_without_proxy
 from shoplab.processes.port import Port
+from shoplab.waiting import announced
 
 START_TIMEOUT = 60.0
 """Seconds a service may take from its start to its first possible answer."""
@@ -40,12 +41,12 @@ class Process:
         arguments: tuple[Any, ...],
         keywords: dict[str, Any],
         *,
+        name: str,
         directory: Path,
-        name: str | None = None,
-        traced: bool = True,
+        traced: bool,
     ) -> None:
-        own_name = getattr(function, "__name__", type(function).__name__)
-        self.name = name or re.sub(r"[^\w.-]", "", own_name)
+        """Pack the call; ``directory`` takes the log and, if ``traced``, the spans."""
+        self.name = name
         self.log = private_directory(directory / "logs") / f"{self.name}.log"
         self._call = pack(function, arguments, keywords)
         self._order = {
@@ -108,6 +109,10 @@ class Process:
         self._reap()
         self._start()
 
+    def release(self) -> None:
+        """Stop for good; whatever the handle holds beside the process is given back."""
+        self.stop()
+
     def _start(self, *, keep_open: tuple[int, ...] = ()) -> None:
         self._death_known = False
         with self.log.open("ab") as log:
@@ -156,10 +161,12 @@ class Process:
         )
 
     def __repr__(self) -> str:
+        """What it is, its name, and its state."""
         state = f"pid {self.pid}" if self.alive else _how_it_ended(self._status)
         return f"<{type(self).__name__} {self.name}, {state}>"
 
     def __reduce__(self) -> NoReturn:
+        """Refuse to travel into another process."""
         raise ProcessError(
             f"The handle of {self.name} cannot travel into another process.",
             next_step="pass what is needed from it as an argument, such as its `.url` or `.pid`",
@@ -175,16 +182,17 @@ class Service(Process):
         arguments: tuple[Any, ...],
         keywords: dict[str, Any],
         *,
+        name: str,
         directory: Path,
-        name: str | None = None,
-        traced: bool = True,
+        traced: bool,
         threads: int | None = None,
         port: int | None = None,
         backlog: int | None = None,
         limit_concurrency: int | None = None,
     ) -> None:
+        """Start the service, and return when it answers; ``Lab.serve`` says what the limits are."""
         super().__init__(
-            factory, arguments, keywords, directory=directory, name=name, traced=traced
+            factory, arguments, keywords, name=name, directory=directory, traced=traced
         )
         limits = {"backlog": backlog, "limit_concurrency": limit_concurrency}
         self._settings: dict[str, Any] = {
@@ -227,9 +235,9 @@ class Service(Process):
             self._raise_death()
 
     def release(self) -> None:
-        """Stop, and give the port back. The handle is of no use afterwards."""
+        """Stop for good, and give the port back."""
         try:
-            self.stop()
+            super().release()
         finally:
             self._port.release()
 
@@ -243,12 +251,13 @@ class Worker(Process):
         arguments: tuple[Any, ...],
         keywords: dict[str, Any],
         *,
+        name: str,
         directory: Path,
-        name: str | None = None,
-        traced: bool = True,
+        traced: bool,
     ) -> None:
+        """Start the worker, and return at once."""
         super().__init__(
-            function, arguments, keywords, directory=directory, name=name, traced=traced
+            function, arguments, keywords, name=name, directory=directory, traced=traced
         )
         self._result = self.log.with_suffix(".json")
         self._order["result"] = str(self._result)
@@ -265,7 +274,8 @@ class Worker(Process):
         """
         assert self._process is not None
         try:
-            status = self._process.wait(timeout)
+            with announced(f"Waiting up to {timeout:g} s for {self.name} to end ..."):
+                status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise DeadlineError(
                 f"{self.name} still runs after {timeout:g} s.",
@@ -285,37 +295,6 @@ class Worker(Process):
         if self.wait(timeout) != 0 or not self._result.exists():
             self._raise_death()
         return json.loads(self._result.read_text())
-
-
-def serve(
-    factory: Callable[..., Any], *arguments: Any, directory: Path, **keywords: Any
-) -> Service:
-    """Run the ASGI application that ``factory`` returns; returns when it answers.
-
-    ``name``, ``traced``, ``threads``, ``port``, ``backlog`` and ``limit_concurrency`` are for the
-    ``Service``; every other keyword goes to the factory.
-    """
-    own = ("name", "traced", "threads", "port", "backlog", "limit_concurrency")
-    settings = {key: keywords.pop(key) for key in own if key in keywords}
-    return Service(factory, arguments, keywords, directory=directory, **settings)
-
-
-def run(function: Callable[..., Any], *arguments: Any, directory: Path, **keywords: Any) -> Worker:
-    """Run ``function`` in a process of its own; returns at once.
-
-    ``name`` and ``traced`` are for the ``Worker``; every other keyword goes to the function.
-    """
-    settings = {key: keywords.pop(key) for key in ("name", "traced") if key in keywords}
-    return Worker(function, arguments, keywords, directory=directory, **settings)
-
-
-def loopback_without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment, with 127.0.0.1 and localhost exempt from any ``HTTP_PROXY``."""
-    exempt = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
-    names = [name for name in exempt.split(",") if name]
-    names += [name for name in ("127.0.0.1", "localhost", "::1") if name not in names]
-    value = ",".join(names)
-    return dict(environment) | {"NO_PROXY": value, "no_proxy": value}
 
 
 def _how_it_ended(status: int | None) -> str:

@@ -1,0 +1,357 @@
+"""The laboratory that a notebook works with."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import psutil
+
+from shoplab.errors import ProcessError
+from shoplab.paths import home_directory, private_directory
+from shoplab.processes import Process, Service, Worker
+from shoplab.processes.carry import function_name
+from shoplab.processes.environment import loopback_without_proxy
+from shoplab.waiting import announced, until
+
+if TYPE_CHECKING:  # imported on first use: they cost more than a notebook may need
+    from shoplab.claims import Value as Measured
+    from shoplab.measure.lag import LagRecording
+    from shoplab.measure.load import LoadResult
+    from shoplab.measure.spans import Span
+    from shoplab.stack import ClusterHandle, Stack
+
+Value = TypeVar("Value")
+
+KEPT_FOR = 24 * 3600
+"""Seconds after which the directory of a run that could not remove it is swept."""
+
+
+class Lab:
+    """Live servers, processes of one's own, and instruments, for one run of one notebook.
+
+    Servers start on first use and are shared with other notebooks; what this run makes on them
+    carries the run's own suffix. Logs and spans are in ``directory``, which ``close`` removes,
+    except after a failure. A local proxy setting (``HTTP_PROXY``) is told to spare 127.0.0.1.
+
+    ``number`` is the notebook's, such as ``"04-3"``. Spans of the notebook itself are recorded as
+    those of ``service``; ``traced=False`` records none, here and in every process.
+    """
+
+    def __init__(self, number: str, *, service: str = "notebook", traced: bool = True) -> None:
+        """Make the run's directory; no server starts yet."""
+        self.number = number
+        self.suffix = secrets.token_hex(2)
+        self.traced = traced
+        runs = private_directory(home_directory() / "runs")
+        _sweep(runs)
+        name = re.sub(r"[^\w-]", "-", f"{number}-{self.suffix}")
+        self.directory = private_directory(runs / f"{name}.{os.getpid()}")
+        self._processes: list[Process] = []
+        self._topics: dict[str, ClusterHandle | None] = {}
+        self._failed = False
+        self._stack_in_use: Stack | None = None
+        os.environ.update(loopback_without_proxy(os.environ))
+        if traced:
+            from shoplab.measure.spans import record_spans
+
+            record_spans(service, self.directory / "spans")
+        atexit.register(self._end)
+
+    # Servers
+
+    @property
+    def kafka(self) -> dict[str, Any]:
+        """Settings of a Kafka client: ``KafkaProducer(**lab.kafka)``."""
+        return dict(self._stack.kafka)
+
+    @property
+    def redis_url(self) -> str:
+        """The address for ``redis.Redis.from_url``."""
+        return self._stack.redis_url
+
+    @cached_property
+    def database_url(self) -> str:
+        """The address for ``sqlalchemy.create_engine``; its tables are in a schema of this run."""
+        from sqlalchemy import make_url
+        from sqlalchemy.schema import CreateSchema
+
+        shared = make_url(self._stack.database_url).set(drivername="postgresql+psycopg")
+        self._execute(CreateSchema(self._schema))
+        options = f"{shared.query.get('options', '')} -csearch_path={self._schema}".strip()
+        return shared.update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+    def cluster(self, brokers: int = 3) -> ClusterHandle:
+        """A Kafka cluster of this notebook's own, to break; it ends with the lab."""
+        return self._stack.cluster(brokers)
+
+    def name(self, base: str) -> str:
+        """``base`` with the run's suffix, such as ``orders-7f3a``: for keys, groups and tables."""
+        return f"{base}-{self.suffix}"
+
+    def topic(
+        self,
+        base: str,
+        partitions: int = 1,
+        replicas: int = 1,
+        *,
+        cluster: ClusterHandle | None = None,
+        **config: Any,
+    ) -> str:
+        """Create a topic and return its name; it is new and empty, also when a cell runs again.
+
+        ``config`` are the topic's settings with underscores: ``retention_bytes=1_000_000``.
+        """
+        from kafka import KafkaAdminClient
+
+        again = sum(topic.startswith(self.name(base)) for topic in self._topics)
+        name = self.name(base) + (f"-{again + 1}" if again else "")
+        settings = {key.replace("_", "."): _setting(value) for key, value in config.items()}
+        admin = KafkaAdminClient(**(self.kafka if cluster is None else cluster.kafka))
+        try:
+            admin.create_topics(
+                {
+                    name: {
+                        "num_partitions": partitions,
+                        "replication_factor": replicas,
+                        "configs": settings,
+                    }
+                },
+                wait_for_metadata=True,
+            )
+        finally:
+            admin.close()
+        self._topics[name] = cluster
+        return name
+
+    # Processes
+
+    def serve(
+        self,
+        factory: Callable[..., Any],
+        *arguments: Any,
+        name: str | None = None,
+        threads: int | None = None,
+        port: int | None = None,
+        backlog: int | None = None,
+        limit_concurrency: int | None = None,
+        traced: bool | None = None,
+        **keywords: Any,
+    ) -> Service:
+        """Serve the ASGI application that ``factory(*arguments, **keywords)`` returns.
+
+        It has a process of its own, named after the factory unless ``name`` is given, and answers
+        when this returns. ``threads`` is how many synchronous endpoints run at once (40 if not
+        given), ``limit_concurrency`` how many connections and requests before the answer is 503,
+        ``backlog`` how many connections wait to be accepted.
+        """
+        own_name = self._free_name(name or function_name(factory))
+        with announced(f"Starting {own_name} ..."):
+            service = Service(
+                factory,
+                arguments,
+                keywords,
+                name=own_name,
+                directory=self.directory,
+                traced=self.traced if traced is None else traced,
+                threads=threads,
+                port=port,
+                backlog=backlog,
+                limit_concurrency=limit_concurrency,
+            )
+        self._processes.append(service)
+        return service
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        name: str | None = None,
+        traced: bool | None = None,
+        **keywords: Any,
+    ) -> Worker:
+        """Run ``function(*arguments, **keywords)`` in a process of its own; returns at once."""
+        worker = Worker(
+            function,
+            arguments,
+            keywords,
+            name=self._free_name(name or function_name(function)),
+            directory=self.directory,
+            traced=self.traced if traced is None else traced,
+        )
+        self._processes.append(worker)
+        return worker
+
+    # Instruments
+
+    def until(
+        self, condition: Callable[[], Value], timeout: float = 10.0, every: float = 0.02
+    ) -> Value:
+        """Await a true value of ``condition`` for ``timeout`` seconds, and return it."""
+        return until(condition, timeout, every=every)
+
+    def offer(self, url: str, *, rate: float, **load: Any) -> LoadResult:
+        """Offer open-loop load to a service; see ``shoplab.measure.load.offer``."""
+        from shoplab.measure.load import offer
+
+        with announced(f"Offering {rate:g} requests a second to {url} ..."):
+            return offer(url, rate=rate, **load)
+
+    def watch_lag(
+        self, topic: str, group: str, cluster: ClusterHandle | None = None
+    ) -> AbstractContextManager[LagRecording]:
+        """Record a consumer group's lag while the block runs; see ``shoplab.measure.lag``."""
+        from shoplab.measure.lag import watch_lag
+
+        return watch_lag(self.kafka if cluster is None else cluster.kafka, topic, group)
+
+    def spans(self) -> list[Span]:
+        """The finished spans of all processes of this lab, the earliest start first."""
+        from shoplab.measure.spans import read_spans
+
+        return read_spans(self.directory / "spans")
+
+    def claim(
+        self,
+        claim_id: str,
+        *,
+        control: Measured,
+        treatment: Measured,
+        unit: str,
+        holds: Callable[..., bool],
+        limits: Mapping[str, Measured] | None = None,
+    ) -> None:
+        """Judge a claim by its two measured values and record it; see ``shoplab.claims.claim``."""
+        from shoplab.claims import claim, ledger_directory
+
+        claim(
+            claim_id,
+            control=control,
+            treatment=treatment,
+            unit=unit,
+            holds=holds,
+            limits=limits,
+            notebook=self.number,
+            directory=ledger_directory(self.directory / "ledger"),
+        )
+
+    # The end
+
+    def close(self) -> None:
+        """End the processes, drop what this run made on the servers, end the lease.
+
+        Safe to repeat. An interpreter that exits does the same, except for topics and the schema.
+        """
+        self._stop_processes()
+        try:
+            self._drop_what_was_made()
+        finally:
+            self._end()
+
+    def __enter__(self) -> Lab:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        """Close; the logs stay if the block failed."""
+        self._failed = self._failed or kind is not None
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to travel into another process."""
+        raise ProcessError(
+            "A Lab cannot travel into another process.",
+            next_step="pass what the function needs of it as arguments: "
+            "lab.run(worker, lab.kafka, topic), and name them in the function's parameters",
+        )
+
+    @property
+    def _stack(self) -> Stack:
+        if self._stack_in_use is None:
+            from shoplab.stack import connect
+
+            self._stack_in_use = connect()
+        return self._stack_in_use
+
+    @property
+    def _schema(self) -> str:
+        return re.sub(r"\W", "_", f"lab_{self.number}_{self.suffix}")
+
+    def _execute(self, statement: Any) -> None:
+        from sqlalchemy import NullPool, create_engine, make_url
+
+        url = make_url(self._stack.database_url).set(drivername="postgresql+psycopg")
+        # A transaction left open in the notebook must not make the lab's end wait for it.
+        with create_engine(url, poolclass=NullPool).begin() as connection:
+            connection.exec_driver_sql("SET lock_timeout = '2s'")
+            connection.execute(statement)
+
+    def _free_name(self, wanted: str) -> str:
+        taken = {process.name for process in self._processes if process.alive}
+        name, number = wanted, 1
+        while name in taken:
+            number += 1
+            name = f"{wanted}-{number}"
+        return name
+
+    def _stop_processes(self) -> None:
+        for process in reversed(self._processes):
+            try:
+                process.release()
+            except ProcessError as error:
+                self._failed = True
+                print(error, file=sys.stderr)
+
+    def _drop_what_was_made(self) -> None:
+        shared = [topic for topic, cluster in self._topics.items() if cluster is None]
+        if shared:
+            from kafka import KafkaAdminClient
+
+            admin = KafkaAdminClient(**self.kafka)
+            try:
+                admin.delete_topics(shared, raise_errors=False)
+            finally:
+                admin.close()
+        if "database_url" in self.__dict__:
+            from sqlalchemy.schema import DropSchema
+
+            self._execute(DropSchema(self._schema, cascade=True, if_exists=True))
+        self._topics.clear()
+        self.__dict__.pop("database_url", None)
+
+    def _end(self) -> None:
+        atexit.unregister(self._end)
+        self._stop_processes()
+        if self._stack_in_use is not None:
+            self._stack_in_use.close()
+            self._stack_in_use = None
+        if self.traced:
+            from shoplab.measure.spans import stop_recording
+
+            stop_recording(self.directory / "spans")
+        if not self._failed:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _setting(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _sweep(runs: Path) -> None:
+    """Remove what killed kernels left, a day later: until then their logs may be wanted."""
+    for left in runs.iterdir():
+        owner = left.suffix.removeprefix(".")
+        with suppress(FileNotFoundError):  # another kernel sweeps as well
+            old = time.time() - left.stat().st_mtime > KEPT_FOR
+            if old and owner.isdigit() and not psutil.pid_exists(int(owner)):
+                shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,170 @@
+"""The Lab without its servers: names, waiting, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shoplab import Lab
+from shoplab.errors import ClaimError, DeadlineError, ProcessError
+from shoplab.processes.environment import loopback_without_proxy
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOPLAB_HOME", str(tmp_path / "home"))
+    with Lab("00-0", traced=False) as lab:
+        yield lab
+
+
+def test_names_carry_the_suffix_of_the_run(lab):
+    with Lab("00-0", traced=False) as other:
+        assert lab.name("orders") == f"orders-{lab.suffix}"
+        assert lab.name("orders") != other.name("orders")
+
+
+def test_a_lab_does_not_travel_and_says_what_does(lab):
+    with pytest.raises(ProcessError, match=r"lab\.run\(worker, lab\.kafka, topic\)"):
+        pickle.dumps(lab)
+
+    def worker():
+        return lab.kafka
+
+    with pytest.raises(ProcessError, match="A Lab cannot travel into another process"):
+        lab.run(worker)
+
+
+def test_until_returns_the_first_true_value(lab):
+    values = iter([0, None, "", "there"])
+    assert lab.until(lambda: next(values), every=0) == "there"
+
+
+def test_until_shows_the_condition_and_its_last_value_at_the_deadline(lab):
+    paid = ["order 1"]
+    with pytest.raises(DeadlineError) as caught:
+        lab.until(lambda: len(paid) - 1, timeout=0.05)
+    assert "still 0" in str(caught.value)
+    assert "lambda: len(paid) - 1" in str(caught.value)
+
+
+def test_until_lets_the_exception_of_its_condition_through(lab):
+    with pytest.raises(ZeroDivisionError):
+        lab.until(lambda: 1 / 0)
+
+
+def test_a_long_wait_is_announced_and_a_short_one_is_not(lab, monkeypatch, capsys):
+    monkeypatch.setattr("shoplab.waiting.PATIENCE", 0.1)
+    lab.until(lambda: True)
+    assert capsys.readouterr().err == ""
+
+    end = time.monotonic() + 0.4
+    lab.until(lambda: time.monotonic() > end)
+    assert capsys.readouterr().err.startswith("Waiting up to 10 s for lab.until(lambda:")
+
+    monkeypatch.setenv("SHOPLAB_PROGRESS", "off")
+    end = time.monotonic() + 0.4
+    lab.until(lambda: time.monotonic() > end)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_processes_of_one_name_are_told_apart_while_they_live(lab):
+    def sleeper():
+        time.sleep(60)
+
+    first, second = lab.run(sleeper), lab.run(sleeper)
+    assert (first.name, second.name) == ("sleeper", "sleeper-2")
+    first.kill()
+    assert lab.run(sleeper).name == "sleeper"
+    assert lab.run(sleeper, name="night watch").name == "night watch"
+
+
+def test_close_ends_the_processes_and_removes_the_directory(lab):
+    def sleeper():
+        time.sleep(60)
+
+    pid = lab.run(sleeper).pid
+    lab.close()
+    assert not psutil.pid_exists(pid)
+    assert not lab.directory.exists()
+    lab.close()
+
+
+def test_close_reports_a_process_that_died_and_keeps_its_log(lab, capsys):
+    def failing():
+        raise ValueError("out of stock")
+
+    worker = lab.run(failing)
+    lab.until(lambda: not worker.alive)
+    lab.close()
+    assert "failing died (exit status 1)." in capsys.readouterr().err
+    assert "ValueError: out of stock" in worker.log.read_text()
+
+
+SCRIPT = """
+import time
+from pathlib import Path
+from shoplab import Lab
+
+def sleeper():
+    time.sleep(60)
+
+lab = Lab("00-0", traced=False)
+print(lab.run(sleeper).pid, lab.directory)
+"""
+
+
+def test_an_interpreter_that_exits_ends_its_processes(lab):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=30
+    )
+    pid, directory = done.stdout.split(maxsplit=1)
+    assert not psutil.pid_exists(int(pid))
+    assert not Path(directory.strip()).exists()
+
+
+def test_what_a_killed_kernel_left_is_swept_a_day_later(lab):
+    runs = lab.directory.parent
+    old = time.time() - 2 * 24 * 3600
+    for name, age in {"04-3-aaaa.999999999": old, f"04-3-bbbb.{os.getpid()}": old}.items():
+        (runs / name).mkdir()
+        os.utime(runs / name, (age, age))
+    (runs / "04-3-cccc.999999999").mkdir()
+    with Lab("00-0", traced=False):
+        left = {path.name[:9] for path in runs.iterdir()}
+    assert {"04-3-bbbb", "04-3-cccc"} <= left and "04-3-aaaa" not in left
+
+
+def test_a_claim_is_recorded_under_the_notebook_of_the_lab(lab, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SHOPLAB_LEDGER", str(tmp_path / "ledger"))
+    lab.claim(
+        "ed-persisted-crash-resume",
+        control=137,
+        treatment=0,
+        unit="emails lost",
+        holds=lambda control, treatment: treatment == 0 < control,
+    )
+    assert [path.name for path in (tmp_path / "ledger").iterdir()] == [
+        "00-0--ed-persisted-crash-resume.json"
+    ]
+    with pytest.raises(ClaimError):
+        lab.claim(
+            "ed-persisted-crash-resume",
+            control=137,
+            treatment=1,
+            unit="emails lost",
+            holds=lambda control, treatment: treatment == 0 < control,
+        )
+
+
+def test_the_loopback_is_exempt_from_a_proxy_and_what_was_exempt_stays():
+    own = loopback_without_proxy({"HTTP_PROXY": "http://proxy.example", "no_proxy": "a.example"})
+    assert own["NO_PROXY"] == own["no_proxy"] == "a.example,127.0.0.1,localhost,::1"
+    assert own["HTTP_PROXY"] == "http://proxy.example"
+    assert loopback_without_proxy(own) == own

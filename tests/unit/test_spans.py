@@ -1,0 +1,95 @@
+"""Spans on their way into a file and back, and context in the headers of Kafka records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from opentelemetry import trace
+
+from shoplab.measure.spans import (
+    handling,
+    read_spans,
+    record_spans,
+    sending,
+    stop_recording,
+    trace_headers,
+)
+
+
+@dataclass
+class Record:
+    topic: str
+    headers: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    record_spans("shop", tmp_path)
+    yield tmp_path
+    stop_recording(tmp_path)
+
+
+def test_a_handled_record_is_a_child_of_its_sending(directory):
+    with sending("orders") as headers:
+        pass
+    with handling(Record("orders", headers)) as span:
+        span.set_attribute("order", 7)
+
+    sent, handled = read_spans(directory)
+    assert (sent.name, sent.kind, sent.service) == ("send orders", "PRODUCER", "shop")
+    assert (handled.name, handled.kind) == ("process orders", "CONSUMER")
+    assert (handled.trace_id, handled.parent_id) == (sent.trace_id, sent.span_id)
+    assert handled.attributes == {"order": 7}
+    assert sent.start <= sent.end <= handled.start <= handled.end
+
+
+def test_a_linked_record_begins_a_trace_of_its_own_that_points_at_the_sending(directory):
+    with sending("orders") as headers:
+        pass
+    with handling(Record("orders", headers), link=True):
+        pass
+
+    sent, handled = read_spans(directory)
+    assert handled.trace_id != sent.trace_id
+    assert handled.parent_id is None
+    assert handled.links == ((sent.trace_id, sent.span_id),)
+
+
+def test_a_record_without_headers_begins_a_trace_even_inside_another_span(directory):
+    with sending("other"), handling(Record("orders")):
+        pass
+    handled, sent = sorted(read_spans(directory), key=lambda span: span.kind)
+    assert handled.kind == "CONSUMER" and handled.parent_id is None
+    assert handled.trace_id != sent.trace_id
+
+
+def test_headers_are_empty_where_no_span_is_open(directory):
+    assert trace_headers() == []
+
+
+def test_an_exception_while_handling_is_the_error_of_the_span(directory):
+    with pytest.raises(ValueError, match="no such item"), handling(Record("orders")):
+        raise ValueError("no such item")
+    (span,) = read_spans(directory)
+    assert span.error == "ValueError: no such item"
+
+
+def test_half_a_line_is_left_for_the_next_reading(directory):
+    with trace.get_tracer("test").start_as_current_span("whole"):
+        pass
+    (file,) = directory.iterdir()
+    with file.open("a") as stream:
+        stream.write('{"name": "ha')
+    assert [span.name for span in read_spans(directory)] == ["whole"]
+
+
+def test_spans_go_where_the_last_recording_points(directory, tmp_path):
+    later = tmp_path / "later"
+    record_spans("shop", later)
+    with trace.get_tracer("test").start_as_current_span("here"):
+        pass
+    assert read_spans(directory) == []
+    stop_recording(directory)
+    assert [span.name for span in read_spans(later)] == ["here"]
+    stop_recording(later)
