@@ -63,6 +63,6 @@ class Installation:
         return self.cache / f"kafka-{name[:16]}.aot"
 
     def command(self, main: str, *arguments: str, flags: tuple[str, ...] = ()) -> list[str]:
-        """The command line that runs the class ``main`` with these jars and ``flags`` of its own."""
+        """The command line that runs the class ``main`` from these jars, with more ``flags``."""
         path = os.pathsep.join(map(str, self.jars))
         return [str(self.java.path), *self.flags, *flags, "-cp", path, main, *arguments]

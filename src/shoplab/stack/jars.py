@@ -6,8 +6,9 @@ import errno
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -65,7 +66,8 @@ def listed_jars() -> list[Jar]:
     jars = []
     for line in LIST.read_text().splitlines():
         coordinates, sha256, size = line.split()
-        jars.append(Jar(*coordinates.split(":"), sha256, int(size)))
+        group, artifact, version = coordinates.split(":")
+        jars.append(Jar(group, artifact, version, sha256, int(size)))
     return jars
 
 
@@ -87,28 +89,30 @@ def fetch_jars(progress: bool = True) -> list[Path]:
     A jar comes into the cache whole and verified or not at all; a second fetch at the same time
     waits for the first. Raises ``SetupError``.
     """
-    directory = jar_directory()
-    if missing_jars():
-        try:
-            private_directory(directory)
+    with disk_errors():
+        directory = private_directory(jar_directory())
+        if missing_jars():
             with fasteners.InterProcessLock(directory / ".lock"):
                 _fetch(missing_jars(), directory, progress)
-        except OSError as error:
-            raise disk_error(error, directory) from error
     return [directory / jar.name for jar in listed_jars()]
 
 
-def disk_error(error: OSError, directory: Path) -> SetupError:
-    """Say what a failed write below ``directory`` means for set-up."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SetupError(
-            f"The disk that holds {directory} is full.",
-            next_step="free 300 MB there, or name another directory in SHOPLAB_CACHE",
-        )
-    return SetupError(
-        f"{directory} cannot be written ({error.strerror or error}).",
-        next_step="make it writable, or name another directory in SHOPLAB_CACHE",
-    )
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn a write to the cache that fails into a ``SetupError``."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or "the cache directory"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SetupError(
+                f"The disk is full, so {place} cannot be written.",
+                next_step="free 300 MB there, or name another directory in SHOPLAB_CACHE",
+            ) from error
+        raise SetupError(
+            f"{place} cannot be written ({error.strerror or error}).",
+            next_step="make it writable, or name another directory in SHOPLAB_CACHE",
+        ) from error
 
 
 def _fetch(jars: list[Jar], directory: Path, progress: bool) -> None:
@@ -195,7 +199,7 @@ def _refusal(url: str, what: str) -> SetupError:
 def _in_short(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ProxyError):
         return "the proxy cannot be reached"
-    if isinstance(error, requests.exceptions.Timeout):
+    if isinstance(error, requests.exceptions.Timeout) or "Read timed out" in str(error):
         return "the server does not answer"
     if isinstance(error, requests.exceptions.ConnectionError):
         return "no connection"

