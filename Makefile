@@ -1,7 +1,9 @@
 # Every door sets up what it needs: the environment in .venv (tools/setup), then the work itself.
 # Written for GNU Make 3.81 (macOS) and newer; paths are relative, so the checkout may lie anywhere.
 
-python := .venv/bin/python
+# In the environment of environment.yml that one counts; else .venv, which tools/setup makes.
+bin := $(if $(filter event-driven-vs-request-driven,$(CONDA_DEFAULT_ENV)),,.venv/bin/)
+python := $(bin)python
 
 # The locked environment is the only one that counts, whatever the caller's shell has set.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE JUPYTER_PATH JUPYTER_CONFIG_PATH MPLBACKEND
@@ -18,7 +20,7 @@ test: export SHOPLAB_LEDGER := $(CURDIR)/_build/test-ledger
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help book lab test draft test-book bench check format lock setup clean clean-all
+.PHONY: help book lab test draft test-book bench check format lock leftovers setup clean clean-all
 
 help: ## say what there is (this list)
 	@echo "Event-Driven vs Request-Driven: every claim an experiment on live servers."
@@ -31,7 +33,7 @@ book: setup ## run every notebook against live servers, build the HTML book
 	@$(python) tools/book.py
 
 lab: setup ## open JupyterLab in notebooks/
-	@cd notebooks && ../$(python) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. $(as_root)
+	@$(python) -m jupyterlab --ServerApp.ip=127.0.0.1 $(as_root) notebooks
 
 test: setup ## unit tests, fault tests, and every notebook by nbval
 	@$(python) -m pytest tests notebooks --ignore=tests/book $(nbval) --durations=30
@@ -57,12 +59,15 @@ format: setup ## mend formatting of modules and notebooks, strip unchecked outpu
 	@$(python) tools/notebooks.py normalise
 
 lock: setup ## make requirements.txt anew from requirements.in
-	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	@$(bin)uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--python-version 3.11 requirements.in -o requirements.txt
+
+leftovers: setup ## fail if a process of ours still runs
+	@$(python) tools/leftovers.py
 
 setup: ## only set up: .venv, locked packages, Kafka's jars and its AOT cache
 	@sh tools/setup
-	$(if $(filter setup,$(MAKECMDGOALS)),@echo "Ready: $$($(python) --version) in .venv")
+	$(if $(filter setup,$(MAKECMDGOALS)),@echo "Ready: $$($(python) --version)")
 
 clean: ## remove what was built: _build/ and the tools' caches
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache notebooks/.ipynb_checkpoints

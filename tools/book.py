@@ -20,7 +20,8 @@ def main() -> int:
     # A draft has an output of its own, so that it never stands in for the book.
     output = BUILD / "draft" if draft else Path()
     environment = os.environ | ({"BOOK_DRAFT": "1"} if draft else {})
-    command = [".venv/bin/jupyter-book", "build", "-n", "-W", "--keep-going"]
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command: list[str | Path] = [jupyter_book, "build", "-n", "-W", "--keep-going"]
     BUILD.mkdir(exist_ok=True)
     with (BUILD / "book.lock").open("w") as lock:
         try:
