@@ -17,9 +17,7 @@ from shoplab import errors
 from shoplab.errors import LabError, ServerError, SetupError
 from shoplab.paths import private_directory, socket_directory
 from shoplab.stack.state import VERSION, exclusive
-
-PATIENCE = 2.0
-"""Seconds of waiting after which the user is told what is being waited for."""
+from shoplab.waiting import announced
 
 LAUNCH_TIMEOUT = 60.0
 
@@ -43,7 +41,9 @@ class Lease:
         self._pid = os.getpid()
         _open_leases.add(self)
 
-    def request(self, do: str, waiting_for: str = "", **details: Any) -> Any:
+    def request(
+        self, do: str, waiting_for: str = "Waiting for the local servers ...", **details: Any
+    ) -> Any:
         """Ask the supervisor; returns its result or raises the ``LabError`` that it met.
 
         ``waiting_for`` says, on stderr, what takes longer than two seconds.
@@ -53,7 +53,7 @@ class Lease:
                 "This connection to the local servers belongs to the process that opened it.",
                 next_step="open a new one here: `connect()`, or pass plain settings instead",
             )
-        with self._lock, _announced(waiting_for):
+        with self._lock, announced(waiting_for):
             try:
                 self._stream.write(json.dumps({"do": do, **details}) + "\n")
                 self._stream.flush()
@@ -163,21 +163,6 @@ def _launch(home: Path) -> None:
             next_step="run `shoplab doctor`",
             log=home / "supervisor.log",
         )
-
-
-class _announced:
-    """Says what is being waited for, once, when it takes longer than ``PATIENCE``."""
-
-    def __init__(self, what: str) -> None:
-        self._timer = threading.Timer(PATIENCE, print, [what], {"file": sys.stderr})
-        self._said = bool(what)
-
-    def __enter__(self) -> None:
-        if self._said:
-            self._timer.start()
-
-    def __exit__(self, *exception: object) -> None:
-        self._timer.cancel()
 
 
 def _as_error(fields: dict[str, Any]) -> LabError:

@@ -47,7 +47,7 @@ class Supervisor:
     def __init__(self, home: Path, grace: float) -> None:
         self.home = home
         self.grace = grace
-        self.directory = home / "run"
+        self.directory = home / "servers"
         shutil.rmtree(self.directory, ignore_errors=True)
         private_directory(self.directory)
         self.shared = {kind: Shared(kind, self.directory / kind, home) for kind in KINDS}

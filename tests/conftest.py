@@ -1,0 +1,70 @@
+"""Homes that no test shares with the reader's own stack, and no process left at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shoplab.paths import socket_directory
+from shoplab.stack.external import KAFKA_OPTIONS, VARIABLES
+from shoplab.stack.lease import open_lease
+from shoplab.stack.state import exclusive, left_behind
+from shoplab.waiting import until
+
+
+def stop_stack(home: Path) -> None:
+    """Stop what runs in ``home`` and fail if a process of it stays."""
+    lease = open_lease(home, start=False)
+    if lease is not None:
+        lease.request("down")
+    with exclusive(home / "supervisor.lock", 30):
+        if lease is not None:
+            lease.close()
+        left = left_behind(home)
+        for process in left:
+            process.kill()
+    shutil.rmtree(socket_directory(home))
+    until(lambda: not supervisors(home))
+    assert not left, f"servers without a supervisor: {left}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stack_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One stack for all tests that use one and do not break it, in a home of its own."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOPLAB_HOME", str(home))
+        patch.setenv("SHOPLAB_GRACE", "60")
+        for variable in (*VARIABLES.values(), *KAFKA_OPTIONS):
+            patch.delenv(variable, raising=False)
+        yield
+    stop_stack(home)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home for this test alone, whose path holds a space and an 'é'; the grace is 0.5 s."""
+    home = tmp_path / "home é"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("SHOPLAB_HOME", str(home))
+    monkeypatch.setenv("SHOPLAB_GRACE", "0.5")
+    yield home
+    stop_stack(home)
+
+
+def supervisors(home: Path) -> list[int]:
+    """The PIDs of the supervisors of ``home``, and of those that are just starting."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            continue
+        if "shoplab.stack.supervisor" in line and os.fspath(home) in line:
+            found.append(process.pid)
+    return found
