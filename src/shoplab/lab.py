@@ -9,9 +9,10 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -83,13 +84,9 @@ class Lab:
     @cached_property
     def database_url(self) -> str:
         """The address for ``sqlalchemy.create_engine``; its tables are in a schema of this run."""
-        from sqlalchemy import make_url
-        from sqlalchemy.schema import CreateSchema
+        from shoplab.belongings import create_schema
 
-        shared = make_url(self._stack.database_url).set(drivername="postgresql+psycopg")
-        self._execute(CreateSchema(self._schema))
-        options = f"{shared.query.get('options', '')} -csearch_path={self._schema}".strip()
-        return shared.update_query_dict({"options": options}).render_as_string(hide_password=False)
+        return create_schema(self._stack.database_url, self._schema)
 
     def cluster(self, brokers: int = 3) -> ClusterHandle:
         """A Kafka cluster of this notebook's own, to break; it ends with the lab."""
@@ -112,25 +109,11 @@ class Lab:
 
         ``config`` are the topic's settings with underscores: ``retention_bytes=1_000_000``.
         """
-        from kafka import KafkaAdminClient
+        from shoplab.belongings import create_topic
 
-        again = sum(topic.startswith(self.name(base)) for topic in self._topics)
-        name = self.name(base) + (f"-{again + 1}" if again else "")
-        settings = {key.replace("_", "."): _setting(value) for key, value in config.items()}
-        admin = KafkaAdminClient(**(self.kafka if cluster is None else cluster.kafka))
-        try:
-            admin.create_topics(
-                {
-                    name: {
-                        "num_partitions": partitions,
-                        "replication_factor": replicas,
-                        "configs": settings,
-                    }
-                },
-                wait_for_metadata=True,
-            )
-        finally:
-            admin.close()
+        name = _first_free(self.name(base), self._topics)
+        kafka = self.kafka if cluster is None else cluster.kafka
+        create_topic(kafka, name, partitions=partitions, replicas=replicas, config=config)
         self._topics[name] = cluster
         return name
 
@@ -287,22 +270,8 @@ class Lab:
     def _schema(self) -> str:
         return re.sub(r"\W", "_", f"lab_{self.number}_{self.suffix}")
 
-    def _execute(self, statement: Any) -> None:
-        from sqlalchemy import NullPool, create_engine, make_url
-
-        url = make_url(self._stack.database_url).set(drivername="postgresql+psycopg")
-        # A transaction left open in the notebook must not make the lab's end wait for it.
-        with create_engine(url, poolclass=NullPool).begin() as connection:
-            connection.exec_driver_sql("SET lock_timeout = '2s'")
-            connection.execute(statement)
-
     def _free_name(self, wanted: str) -> str:
-        taken = {process.name for process in self._processes if process.alive}
-        name, number = wanted, 1
-        while name in taken:
-            number += 1
-            name = f"{wanted}-{number}"
-        return name
+        return _first_free(wanted, {each.name for each in self._processes if each.alive})
 
     def _stop_processes(self) -> None:
         for process in reversed(self._processes):
@@ -314,20 +283,15 @@ class Lab:
 
     def _drop_what_was_made(self) -> None:
         shared = [topic for topic, cluster in self._topics.items() if cluster is None]
-        if shared:
-            from kafka import KafkaAdminClient
-
-            admin = KafkaAdminClient(**self.kafka)
-            try:
-                admin.delete_topics(shared, raise_errors=False)
-            finally:
-                admin.close()
-        if "database_url" in self.__dict__:
-            from sqlalchemy.schema import DropSchema
-
-            self._execute(DropSchema(self._schema, cascade=True, if_exists=True))
         self._topics.clear()
-        self.__dict__.pop("database_url", None)
+        if shared:
+            from shoplab.belongings import delete_topics
+
+            delete_topics(self.kafka, shared)
+        if self.__dict__.pop("database_url", None):
+            from shoplab.belongings import drop_schema
+
+            drop_schema(self._stack.database_url, self._schema)
 
     def _end(self) -> None:
         atexit.unregister(self._end)
@@ -343,8 +307,10 @@ class Lab:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _setting(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _first_free(name: str, taken: Container[str]) -> str:
+    """``name``, or ``name-2``, ``name-3`` and so on: the first that is not taken."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(free for free in chain([name], numbered) if free not in taken)
 
 
 def _sweep(runs: Path) -> None:

@@ -12,8 +12,7 @@ from shoplab import Lab
 
 
 @pytest.fixture
-def traced(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHOPLAB_HOME", str(tmp_path / "home"))
+def traced():
     with Lab("00-0", service="customer") as lab:
         yield lab
 

@@ -18,8 +18,7 @@ from shoplab.processes.environment import loopback_without_proxy
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHOPLAB_HOME", str(tmp_path / "home"))
+def lab():
     with Lab("00-0", traced=False) as lab:
         yield lab
 

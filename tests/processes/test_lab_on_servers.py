@@ -1,0 +1,153 @@
+"""The Lab on live servers: topics, a schema, and context that crosses Kafka."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import OperationalError
+
+from shoplab import Lab
+from shoplab.measure.spans import handling, sending
+
+
+@pytest.fixture
+def traced():
+    with Lab("00-0", service="customer") as lab:
+        yield lab
+
+
+def topics_of(kafka):
+    admin = KafkaAdminClient(**kafka)
+    try:
+        return set(admin.list_topics())
+    finally:
+        admin.close()
+
+
+def test_a_topic_is_new_and_empty_each_time_and_is_dropped_at_the_end(lab):
+    orders = lab.topic("orders", partitions=3)
+    again = lab.topic("orders")
+    other = lab.topic("order")
+    kafka = lab.kafka
+    assert orders == f"orders-{lab.suffix}"
+    assert again == f"orders-{lab.suffix}-2"
+    assert other == f"order-{lab.suffix}"
+    assert {orders, again, other} <= topics_of(kafka)
+    producer = KafkaProducer(**kafka)
+    assert producer.partitions_for(orders) == {0, 1, 2}
+    producer.close(timeout=5)
+
+    with Lab("00-0", traced=False) as witness:  # its lease keeps the servers
+        assert witness.kafka == kafka
+        lab.close()
+        witness.until(lambda: not {orders, again, other} & topics_of(kafka))
+
+
+def test_topic_settings_are_written_with_underscores(lab):
+    orders = lab.topic("orders", retention_bytes=1_000_000, unclean_leader_election_enable=True)
+    admin = KafkaAdminClient(**lab.kafka)
+    try:
+        described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, orders)])
+    finally:
+        admin.close()
+    settings = described["topic"][orders]
+    assert settings["retention.bytes"]["value"] == "1000000"
+    assert settings["unclean.leader.election.enable"]["value"] == "true"
+
+
+def test_the_database_has_a_schema_of_the_run_and_drops_it_at_the_end(lab):
+    with Lab("00-0", traced=False) as other:
+        engines = [create_engine(each.database_url) for each in (lab, other)]
+        for number, engine in enumerate(engines):
+            with engine.begin() as connection:
+                connection.execute(text("CREATE TABLE orders (id int)"))
+                connection.execute(text("INSERT INTO orders VALUES (:id)"), {"id": number})
+        for number, engine in enumerate(engines):
+            with engine.begin() as connection:
+                assert connection.execute(text("SELECT id FROM orders")).scalars().all() == [number]
+        schema = f"lab_test_{lab.suffix}"
+        assert schema in inspect(engines[1]).get_schema_names()
+        engines[0].dispose()
+        lab.close()
+        assert schema not in inspect(engines[1]).get_schema_names()
+        engines[1].dispose()
+
+
+def test_a_transaction_left_open_does_not_hold_up_the_end(lab):
+    engine = create_engine(lab.database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE orders (id int)"))
+    with engine.connect() as connection:
+        connection.execute(text("SELECT id FROM orders"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            lab.close()
+    engine.dispose()
+
+
+def test_a_worker_reads_what_the_notebook_sends(lab):
+    def count(kafka, topic, expected):
+        consumer = KafkaConsumer(topic, auto_offset_reset="earliest", **kafka)
+        seen = [next(consumer).value.decode() for _ in range(expected)]
+        consumer.close(timeout_ms=1000)
+        return seen
+
+    orders = lab.topic("orders")
+    worker = lab.run(count, lab.kafka, orders, 3)
+    producer = KafkaProducer(**lab.kafka)
+    for number in range(3):
+        producer.send(orders, str(number).encode())
+    producer.close(timeout=5)
+    assert worker.result() == ["0", "1", "2"]
+
+
+def order_service(kafka, orders):
+    from fastapi import FastAPI
+
+    app = FastAPI()
+    producer = KafkaProducer(**kafka)
+
+    @app.post("/orders")
+    def place():
+        with sending(orders) as headers:
+            producer.send(orders, b"tea", headers=headers).get(timeout=5)
+        return {"accepted": True}
+
+    return app
+
+
+def email_worker(kafka, orders, link):
+    consumer = KafkaConsumer(orders, auto_offset_reset="earliest", **kafka)
+    record = next(consumer)
+    with handling(record, link=link):
+        pass
+    consumer.close(timeout_ms=1000)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_trace_crosses_kafka_in_the_headers(traced, link):
+    orders = traced.topic("orders")
+    email = traced.run(email_worker, traced.kafka, orders, link)
+    order = traced.serve(order_service, traced.kafka, orders)
+    requests.post(f"{order.url}/orders", timeout=10)
+    assert email.wait() == 0
+
+    spans = traced.until(lambda: len(found := traced.spans()) == 4 and found)
+    client, server, sent, handled = spans
+    assert [span.kind for span in spans] == ["CLIENT", "SERVER", "PRODUCER", "CONSUMER"]
+    assert (sent.service, handled.service) == ("order_service", "email_worker")
+    assert sent.parent_id == server.span_id and server.parent_id == client.span_id
+    if link:
+        assert handled.links == ((sent.trace_id, sent.span_id),)
+        assert handled.trace_id != sent.trace_id
+    else:
+        assert (handled.trace_id, handled.parent_id) == (sent.trace_id, sent.span_id)
+
+
+def test_a_topic_on_a_cluster_of_ones_own(lab):
+    cluster = lab.cluster(brokers=1)
+    orders = lab.topic("orders", cluster=cluster)
+    assert orders in topics_of(cluster.kafka)
+    assert orders not in topics_of(lab.kafka)
