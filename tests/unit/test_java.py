@@ -23,7 +23,7 @@ def launcher(directory: Path, script: str) -> Path:
         ('openjdk version "25.0.2" 2026-01-20 LTS', 25),
         ('openjdk version "17-ea" 2021-09-14', 17),
         ('java version "21" 2023-09-19', 21),
-        ("Picked up something: -Xmx1g\nopenjdk version \"24.0.1\"", 24),
+        ('Picked up something: -Xmx1g\nopenjdk version "24.0.1"', 24),
     ],
 )
 def test_every_spelling_of_a_version_is_read(tmp_path, first_line, release):

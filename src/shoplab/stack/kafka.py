@@ -63,6 +63,7 @@ LAST_WORDS = (
     ("Permission denied", "make {directory} writable, then start again"),
     ("AccessDenied", "make {directory} writable, then start again"),
     ("Read-only file system", "make {directory} writable, then start again"),
+    ("not found in data", "the data are damaged; remove {directory}/data, then start again"),
     ("meta.properties", "the data are damaged; remove {directory}/data, then start again"),
 )
 
