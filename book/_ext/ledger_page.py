@@ -7,20 +7,17 @@ A notebook's old records are removed before it runs, so that none outlives the r
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-CLAIMS = Path("src", "shoplab", "claims.yml")
-FIELDS = ("id", "notebook", "control", "treatment", "unit", "holds", "limits")
+from shoplab.claims import Entry, Record, Value, ledger, write_ledger
+
 SECTIONS = {
     "which-to-pick": "Which should you pick?",
     "request-driven": "Request-driven architecture",
@@ -31,147 +28,117 @@ SECTIONS = {
     "implementation": "Practical implementation",
 }
 
-Record = dict[str, Any]
 
-
-class ledger(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so
+class LedgerPlace(nodes.General, nodes.Element):
     """Where the ledger goes; replaced when every notebook has run."""
 
 
-class Ledger(SphinxDirective):
-    """Puts the place holder into the page and remembers the page."""
+class LedgerDirective(SphinxDirective):
+    """Marks the place and remembers the page, to write it again after each build's notebooks."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(str(Path(self.env.srcdir, CLAIMS)))
-        pages_with_ledger(self.env).add(self.env.docname)
-        return [ledger("")]
-
-
-def pages_with_ledger(env: BuildEnvironment) -> set[str]:
-    if not hasattr(env, "ledger_pages"):
-        env.ledger_pages = set()  # type: ignore[attr-defined]
-    pages: set[str] = env.ledger_pages  # type: ignore[attr-defined]
-    return pages
+        """Leave the mark."""
+        self.env.metadata[self.env.docname]["ledger"] = True
+        return [LedgerPlace("")]
 
 
 def directory(app: Sphinx) -> Path:
-    """Where notebooks leave their records: as ``shoplab.claims`` has it."""
+    """Where notebooks leave their records, as ``shoplab.claims.ledger_directory`` tells them."""
     return Path(os.environ.get("SHOPLAB_LEDGER") or Path(app.srcdir, "_build", "ledger"))
 
 
-def read_records(folder: Path) -> list[Record]:
-    """The records of ``folder``, sorted by claim and notebook, with the published fields only."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
-    chosen = [{name: record.get(name) for name in FIELDS} for record in records]
-    return sorted(chosen, key=lambda record: (record["id"], record["notebook"]))
+def notebook_page(env: BuildEnvironment, number: str) -> str | None:
+    """The document of a notebook: that of '04-3' is notebooks/04-3-absorb-ten-thousand-orders."""
+    pages = (name for name in env.found_docs if name.startswith(f"notebooks/{number}-"))
+    return next(pages, None)
 
 
 def forget_old_records(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
-    """Remove the records of the notebooks that are about to run."""
+    """Remove the records of the notebooks that are about to run, and of those that are gone."""
     if app.config.nb_execution_mode == "off":
         return
-    for path in directory(app).glob("*.json"):
-        notebook = path.name.split("--")[0]
-        page = notebook_page(env.found_docs, notebook)
+    for path in directory(app).glob("*--*.json"):
+        page = notebook_page(env, path.name.partition("--")[0])
         if page is None or page in docnames:
             path.unlink()
 
 
-def notebook_page(docnames: Iterable[str], notebook: str) -> str | None:
-    """The document of a notebook known by its number: '04-3' is notebooks/04-3-absorb-..."""
-    return next((name for name in docnames if name.startswith(f"notebooks/{notebook}-")), None)
-
-
 def write_again(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
-    return pages_with_ledger(env) & env.found_docs
+    """The pages with a ledger, which change whenever a notebook has run."""
+    return [page for page, facts in env.metadata.items() if "ledger" in facts]
 
 
 def fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    places = list(doctree.findall(ledger))
-    if not places:
-        return
-    claims = yaml.safe_load(Path(app.srcdir, CLAIMS).read_text(encoding="utf-8"))
-    records = read_records(directory(app))
-    for place in places:
-        place.replace_self(list(_sections(app, docname, claims, records)))
+    """Put the claims where the directive stood."""
+    for place in list(doctree.findall(LedgerPlace)):
+        place.replace_self(list(sections(app, docname, ledger(directory(app)))))
 
 
-def _sections(
-    app: Sphinx, docname: str, claims: list[Record], records: list[Record]
-) -> Iterator[nodes.Node]:
-    shown = {record["id"] for record in records} & {claim["id"] for claim in claims}
-    yield nodes.paragraph("", f"Shown so far: {len(shown)} of {len(claims)} claims.")
-    for name in dict.fromkeys(claim["section"] for claim in claims):
+def sections(app: Sphinx, docname: str, entries: list[Entry]) -> Iterator[nodes.Node]:
+    """How many claims are shown, then a section for each of the source document's."""
+    shown = sum(bool(entry.records) for entry in entries)
+    yield nodes.paragraph("", f"Shown in this build: {shown} of {len(entries)} claims.")
+    for name in dict.fromkeys(entry.claim.section for entry in entries):
         section = nodes.section(ids=[f"ledger-{name}"])
         section += nodes.title("", SECTIONS[name])
-        items = nodes.definition_list(classes=["ledger"])
-        for claim in claims:
-            if claim["section"] == name:
-                found = [record for record in records if record["id"] == claim["id"]]
-                items += _entry(app, docname, claim, found)
-        section += items
+        claims = nodes.bullet_list(classes=["ledger"])
+        claims += [item(app, docname, e) for e in entries if e.claim.section == name]
+        section += claims
         yield section
 
 
-def _entry(app: Sphinx, docname: str, claim: Record, found: list[Record]) -> nodes.Node:
-    entry = nodes.definition_list_item(ids=[claim["id"]], classes=[] if found else ["open"])
-    entry += nodes.term("", claim["claim"])
-    definition = nodes.definition()
-    for record in found:
-        definition += _measured(app, docname, record)
-    if not found:
-        definition += nodes.paragraph("", "not yet shown")
-    entry += definition
-    return entry
+def item(app: Sphinx, docname: str, entry: Entry) -> nodes.list_item:
+    """One claim: in one line if it is not yet shown, else with its numbers below it."""
+    claim = nodes.paragraph("", entry.claim.claim, classes=["claim"])
+    claim += nodes.inline("", f" {entry.state}", classes=["state", entry.state.replace(" ", "-")])
+    listed = nodes.list_item("", claim, ids=[f"claim-{entry.claim.id}"])
+    for record in entry.records:
+        listed += measured(app, docname, record)
+    return listed
 
 
-def _measured(app: Sphinx, docname: str, record: Record) -> nodes.Node:
-    unit = f" {record['unit']}" if record["unit"] else ""
-    line = nodes.paragraph()
-    line += nodes.strong("", "holds" if record["holds"] else "does not hold")
-    line += nodes.Text(
-        f": control {_plain(record['control'])}{unit}, treatment {_plain(record['treatment'])}{unit}"
-    )
-    for name, value in (record["limits"] or {}).items():
-        line += nodes.Text(f"; {name}: {_plain(value)}")
-    line += nodes.Text(". Notebook ")
-    line += _link(app, docname, record["notebook"])
-    line += nodes.Text(".")
+def measured(app: Sphinx, docname: str, record: Record) -> nodes.paragraph:
+    """The two values with their unit, the limits, and the notebook that measured them."""
+    line = nodes.paragraph(classes=["measured"])
+    for name, value in (("control", record.control), ("treatment", record.treatment)):
+        line += nodes.Text(f"{name} ")
+        line += nodes.strong("", shown(value))
+        line += nodes.Text(f" {record.unit}; ")
+    if record.limits:
+        limits = "; ".join(f"{name} {shown(value)}" for name, value in record.limits.items())
+        line += nodes.Text(f"where it ends: {limits}; ")
+    line += nodes.Text("from ")
+    page = notebook_page(app.env, record.notebook)
+    if page is None:
+        line += nodes.Text(record.notebook)
+        return line
+    target = app.builder.get_relative_uri(docname, page)
+    title = app.env.titles[page].astext()
+    line += nodes.reference("", "", nodes.Text(title), refuri=target, internal=True)
     return line
 
 
-def _link(app: Sphinx, docname: str, notebook: str) -> nodes.Node:
-    page = notebook_page(app.env.found_docs, notebook)
-    if page is None:
-        return nodes.Text(notebook)
-    target = app.builder.get_relative_uri(docname, page)
-    return nodes.reference("", app.env.titles[page].astext(), refuri=target, internal=True)
-
-
-def _plain(value: Any) -> str:
-    """A recorded value as prose shows it: 12345 as 12,345 and 0.123456 as 0.123."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        if isinstance(value, dict):
-            return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
-        if isinstance(value, list):
-            return ", ".join(_plain(part) for part in value)
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+def shown(value: Value) -> str:
+    """A measured value as prose has it: 12,345, 0.123, yes."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def publish(app: Sphinx, exception: Exception | None) -> None:
-    """Leave the ledger as data; a draft has nothing new to tell."""
+    """Leave the ledger as data, next to the book; a draft has measured nothing."""
     if exception is None and app.config.nb_execution_mode != "off":
-        target = Path(app.srcdir, "_build", "ledger.json")
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(json.dumps(read_records(directory(app)), indent=2) + "\n", "utf-8")
+        write_ledger(directory(app), Path(app.srcdir, "_build", "ledger.json"))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.add_node(ledger)
-    app.add_directive("ledger", Ledger)
+    """Sphinx's entry."""
+    app.add_node(LedgerPlace)
+    app.add_directive("ledger", LedgerDirective)
     app.connect("env-before-read-docs", forget_old_records)
     app.connect("env-updated", write_again)
     app.connect("doctree-resolved", fill_in)
     app.connect("build-finished", publish)
-    return {"parallel_read_safe": False, "parallel_write_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -76,6 +76,7 @@ def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> Non
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Sphinx's entry."""
     app.connect("config-inited", switch_execution_off, priority=100)
     app.connect("env-check-consistency", number_by_page)
     app.connect("doctree-resolved", drop_repeated_ids)

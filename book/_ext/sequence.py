@@ -5,15 +5,19 @@ One statement a line::
     ```{sequence}
     :alt: The customer asks the shop and waits for the answer.
     participants: Customer, Shop
+    story By request
+    wait Customer
     Customer -> Shop: place order
     Shop -> Shop: check stock
     note Shop: the shop works
     Shop --> Customer: confirmed
+    done Customer
     ```
 
 A solid arrow (``->``) is a request or an event, a dashed one (``-->``) an answer, a crossed one
-(``-x``) is lost. ``wait Customer`` ... ``done Customer`` draws the bar of somebody who is blocked or
-busy; ``gap text`` begins another story below a rule. ``:alt:`` is required and says what is seen. Colours come from the style sheet, in both themes.
+(``-x``) is lost. ``wait`` and ``done`` bound the bar of somebody who is blocked or busy; ``story``
+heads what follows, below a rule where there is something above. ``:alt:`` is required: it says
+what is seen. Colours come from the style sheet, in both themes.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ PITCH, MARGIN, HEAD, LINE, GAP = 172, 78, 34, 18, 16  # px, for text of 15 px
 CHARACTER = 7.6  # mean width of a character of that text, px
 MESSAGE = re.compile(r"(?P<source>.+?)\s*(?P<arrow>-->|->|-x)\s*(?P<target>.+?)\s*:\s*(?P<text>.+)")
 NOTE = re.compile(r"note\s+(?P<who>.+?)\s*:\s*(?P<text>.+)")
-CAPTION = re.compile(r"gap\s+(?P<text>.+)")
+STORY = re.compile(r"story\s+(?P<text>.+)")
 BAR = re.compile(r"(?P<edge>wait|done)\s+(?P<who>.+)")
 
 
@@ -51,12 +55,14 @@ class Drawing:
     y: float = HEAD + GAP
 
     def x(self, who: str) -> float:
+        """Where the life line of ``who`` stands."""
         if who not in self.participants:
             raise SequenceError(f"'{who}' is not among the participants {self.participants}")
         return MARGIN + PITCH * self.participants.index(who)
 
     @property
     def width(self) -> float:
+        """Of the whole drawing, px."""
         return 2 * MARGIN + PITCH * (len(self.participants) - 1)
 
     def text(self, x: float, text: str, room: float, kind: str, anchor: str = "middle") -> None:
@@ -73,6 +79,7 @@ class Drawing:
         self.shapes.append(f'<path class="head" d="M{x:g} {self.y:g} l{side * 9} -4.5 v9 z"/>')
 
     def message(self, source: str, arrow: str, target: str, text: str) -> None:
+        """An arrow with its text above it; one to oneself is a loop."""
         start, end = self.x(source), self.x(target)
         kind = {"->": "call", "-->": "answer", "-x": "lost"}[arrow]
         if source == target:
@@ -81,7 +88,8 @@ class Drawing:
             self.text(start + side * 12, text, PITCH - 30, "label", "end" if last else "start")
             self.y += 8
             self.shapes.append(
-                f'<path class="arrow {kind}" d="M{start:g} {self.y:g} h{side * 28} v14 h{-side * 20}"/>'
+                f'<path class="arrow {kind}" d="M{start:g} {self.y:g} h{side * 28} v14'
+                f' h{-side * 20}"/>'
             )
             self.y += 14
             self.head(start + side * 2, side)
@@ -104,6 +112,7 @@ class Drawing:
         self.y += GAP
 
     def note(self, who: str, text: str) -> None:
+        """A box on the life line of ``who``."""
         room = PITCH - 20
         lines = len(textwrap.wrap(text, int(room / CHARACTER)))
         box = lines * LINE + 12
@@ -112,17 +121,19 @@ class Drawing:
             f' height="{box}" rx="4"/>'
         )
         top = self.y
-        self.text(self.x(who), text, room, "label")
+        self.text(self.x(who), text, room, "inside")
         self.y = top + box + GAP
 
-    def caption(self, text: str) -> None:
-        """A line of text over the whole width: what comes next is another story."""
-        self.y += GAP
-        self.shapes.append(f'<path class="rule" d="M0 {self.y:g} H{self.width:g}"/>')
-        self.text(self.width / 2, text, self.width, "caption")
+    def story(self, text: str) -> None:
+        """A heading over the whole width, below a rule where there is something above it."""
+        if self.shapes:
+            self.y += GAP
+            self.shapes.append(f'<path class="rule" d="M0 {self.y:g} H{self.width:g}"/>')
+        self.text(self.width / 2, text, self.width, "story")
         self.y += GAP
 
     def bar(self, edge: str, who: str) -> None:
+        """Begin ('wait') or end ('done') the bar of ``who``."""
         if edge == "wait":
             self.open_bars[who] = self.y - GAP
             return
@@ -144,8 +155,8 @@ def draw(source: str, alt: str) -> str:
     for statement in statements:
         if match := NOTE.fullmatch(statement):
             drawing.note(match["who"], match["text"])
-        elif match := CAPTION.fullmatch(statement):
-            drawing.caption(match["text"])
+        elif match := STORY.fullmatch(statement):
+            drawing.story(match["text"])
         elif match := BAR.fullmatch(statement):
             drawing.bar(match["edge"], match["who"])
         elif match := MESSAGE.fullmatch(statement):
@@ -159,12 +170,16 @@ def draw(source: str, alt: str) -> str:
         x, box = drawing.x(name), min(2 * MARGIN - 8, len(name) * 8.4 + 28)
         lifelines.append(f'<path class="lifeline" d="M{x:g} {HEAD} V{drawing.y:g}"/>')
         heads.append(
-            f'<rect class="who" x="{x - box / 2:g}" y="1" width="{box:g}" height="{HEAD - 1}" rx="5"/>'
+            f'<rect class="who" x="{x - box / 2:g}" y="1" width="{box:g}"'
+            f' height="{HEAD - 1}" rx="5"/>'
             f'<text class="name" x="{x:g}" y="23" text-anchor="middle">{escape(name)}</text>'
         )
+    # The text stays legible: a wide drawing scrolls in its figure where a telephone is too narrow.
+    least = drawing.width * 0.75 if len(drawing.participants) > 3 else 0
     return (
         f'<svg class="sequence" role="img" aria-label="{escape(alt)}"'
-        f' viewBox="0 0 {drawing.width:g} {drawing.y + 4:g}" style="max-width: {drawing.width:g}px">'
+        f' viewBox="0 0 {drawing.width:g} {drawing.y + 4:g}"'
+        f' style="max-width: {drawing.width:g}px; min-width: {least:g}px">'
         + "".join([*lifelines, *drawing.bars, *heads, *drawing.shapes])
         + "</svg>"
     )
@@ -177,17 +192,19 @@ class Sequence(SphinxDirective):
     option_spec = {"alt": directives.unchanged_required}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
+        """Draw, or say which line is wrong."""
         if not self.options.get("alt"):
-            raise self.error(
-                "a sequence diagram needs :alt:, what a reader who cannot see it hears"
-            )
+            raise self.error("a sequence diagram needs :alt:, for the reader who cannot see it")
         try:
             svg = draw("\n".join(self.content), self.options["alt"])
         except SequenceError as error:
             raise self.error(str(error)) from error
-        return [nodes.raw("", f'<figure class="sequence">{svg}</figure>', format="html")]
+        return [
+            nodes.raw("", f'<figure class="sequence" tabindex="0">{svg}</figure>', format="html")
+        ]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Sphinx's entry."""
     app.add_directive("sequence", Sequence)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

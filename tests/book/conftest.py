@@ -1,4 +1,4 @@
-"""The built book, served on loopback and opened in headless Chromium, in four ways of looking at it."""
+"""Fixtures of the browser tests: the server, the browser, and one visit for each page and look."""
 
 from __future__ import annotations
 
@@ -6,34 +6,14 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
-
-PROJECT = Path(__file__).parents[2]
-HTML = Path(os.environ.get("BOOK_HTML") or PROJECT / "_build" / "html")
-MODES = [(theme, width) for theme in ("light", "dark") for width in (1280, 390)]
-CHROMIUM = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-).split()
-
-
-def pages() -> list[str]:
-    """Every page of the built book, by its path; none when there is no book."""
-    found = (path.relative_to(HTML) for path in HTML.rglob("*.html"))
-    # index.html at the top only leads on to the book's first page.
-    return sorted({path.as_posix() for path in found if path.parts[0][0] != "_"} - {"index.html"})
-
-
-def refuse(reason: str) -> None:
-    """Skip, or fail where REQUIRE_BOOK says that the book must be there to be tested."""
-    (pytest.fail if os.environ.get("REQUIRE_BOOK") else pytest.skip)(reason)
+from browsing import CHROMIUM, HTML, MODES, Window, pages, refuse
+from playwright.sync_api import Browser, sync_playwright
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -76,25 +56,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM)
         yield browser
         browser.close()
-
-
-@dataclass
-class Window:
-    """One browser page that is used again for each visit in the same theme and width."""
-
-    page: Page
-    errors: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.on("pageerror", lambda error: self.errors.append(f"uncaught {error}"))
-        self.page.on("console", lambda said: said.type == "error" and self.errors.append(said.text))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-
-    def open(self, url: str) -> None:
-        self.errors.clear()
-        self.requests.clear()
-        self.page.goto(url, wait_until="load")
 
 
 @pytest.fixture(scope="session")
