@@ -1,0 +1,20 @@
+"""The course's figures, all in one look; each function returns one that a notebook shows once."""
+
+from shoplab.figures.charts import lag, latency, outcomes
+from shoplab.figures.sequence_diagram import sequence
+from shoplab.figures.style import EVENT, FAILURE, NEUTRAL, PREDICTION, REQUEST, Chart
+from shoplab.figures.trace_waterfall import waterfall
+
+__all__ = [
+    "EVENT",
+    "FAILURE",
+    "NEUTRAL",
+    "PREDICTION",
+    "REQUEST",
+    "Chart",
+    "lag",
+    "latency",
+    "outcomes",
+    "sequence",
+    "waterfall",
+]

@@ -108,9 +108,14 @@ class LoadResult:
         span = float(left[-1] - left[0])
         return (self.offered - 1) / span if span > 0 else math.nan
 
+    @property
+    def was_answered(self) -> NDArray[np.bool_]:
+        """For each request, whether it was answered with a status of 200 to 299."""
+        return np.char.startswith(self.outcome, "2")
+
     @cached_property
     def _latencies(self) -> HdrHistogram:
-        return _histogram(self.latency[np.char.startswith(self.outcome, "2")])
+        return _histogram(self.latency[self.was_answered])
 
     @cached_property
     def _latenesses(self) -> HdrHistogram:

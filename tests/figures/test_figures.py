@@ -1,0 +1,215 @@
+"""Figures say what was measured: whom an arrow joins, when, in which colour, how much."""
+
+import io
+from itertools import count
+from typing import Any
+
+import matplotlib
+import nbformat
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.image import imread
+from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
+from nbclient import NotebookClient
+
+from shoplab import figures
+from shoplab.figures import EVENT, FAILURE, REQUEST, Chart
+from shoplab.measure.lag import LagRecording, predict_lag
+from shoplab.measure.load import LoadResult
+from shoplab.measure.spans import Span
+
+_ids = count()
+
+
+def span(
+    service: str,
+    kind: str,
+    start: float,
+    end: float,
+    *,
+    parent: Span | None = None,
+    link: Span | None = None,
+    error: str | None = None,
+    name: str = "work",
+) -> Span:
+    return Span(
+        name=name,
+        service=service,
+        kind=kind,
+        trace_id="t",
+        span_id=str(next(_ids)),
+        parent_id=parent.span_id if parent else None,
+        links=(("t", link.span_id),) if link else (),
+        start=start,
+        end=end,
+        attributes={},
+        error=error,
+    )
+
+
+def load(outcomes: list[str], latency: list[float]) -> LoadResult:
+    nothing = np.zeros(len(outcomes))
+    return LoadResult(100, 0.0, nothing, np.array(latency), nothing, np.array(outcomes))
+
+
+def axes_of(figure: Chart) -> Axes:
+    (axes,) = figure.axes
+    return axes
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts if text.get_text()]
+
+
+def arrows(axes: Axes) -> list[tuple[tuple[float, float], tuple[float, float], Any]]:
+    """Beginning, end and colour of every arrow."""
+    return [
+        (text.xyann, text.xy, text.arrow_patch.get_edgecolor())
+        for text in axes.texts
+        if isinstance(text, Annotation) and text.arrow_patch is not None
+    ]
+
+
+@pytest.fixture
+def by_request() -> list[Span]:
+    call = span("customer", "CLIENT", 100.0, 100.5)
+    return [call, span("order_service", "SERVER", 100.1, 100.4, parent=call, name="POST /orders")]
+
+
+@pytest.fixture
+def by_event() -> list[Span]:
+    sent = span("order_service", "PRODUCER", 100.0, 100.1)
+    return [sent, span("email", "CONSUMER", 100.3, 100.9, parent=sent, name="process orders-7f3a")]
+
+
+def test_a_call_is_an_arrow_there_and_one_back_at_their_true_times(by_request: list[Span]) -> None:
+    axes = axes_of(figures.sequence(by_request))
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["customer", "order\nservice"]
+    (there, back) = arrows(axes)
+    assert (there[0], there[1]) == (pytest.approx((0.09, 0)), pytest.approx((0.91, 100)))
+    assert (back[0], back[1]) == (pytest.approx((0.91, 400)), pytest.approx((0.09, 500)))
+    assert there[2] == to_rgba(REQUEST)
+    assert axes.yaxis_inverted()
+    assert axes.get_ylabel() == "time (ms)"
+    assert set(texts(axes)) == {"waits 500 ms", "POST /orders"}
+
+
+def test_a_sender_who_waits_is_hatched_and_one_who_works_is_not(by_request: list[Span]) -> None:
+    bars = [
+        bar for bar in axes_of(figures.sequence(by_request)).patches if isinstance(bar, Rectangle)
+    ]
+    assert [bool(bar.get_hatch()) for bar in bars] == [True, False]
+    assert [bar.get_height() for bar in bars] == pytest.approx([500, 300])
+
+
+def test_an_event_is_one_arrow_and_nobody_waits(by_event: list[Span]) -> None:
+    axes = axes_of(figures.sequence(by_event))
+    ((start, end, colour),) = arrows(axes)
+    assert (start[1], end[1]) == pytest.approx((0, 300))
+    assert colour == to_rgba(EVENT)
+    assert texts(axes) == ["process orders"]
+
+
+def test_a_link_is_drawn_as_the_arrow_that_it_is() -> None:
+    sent = span("order_service", "PRODUCER", 0.0, 0.1)
+    linked = span("email", "CONSUMER", 0.3, 0.9, link=sent)
+    assert len(arrows(axes_of(figures.sequence([sent, linked])))) == 1
+
+
+def test_a_span_that_failed_has_the_colour_of_failure() -> None:
+    sent = span("order_service", "PRODUCER", 0.0, 0.1)
+    failed = span("email", "CONSUMER", 0.3, 0.9, parent=sent, error="KeyError")
+    bars = axes_of(figures.sequence([sent, failed])).patches
+    assert [bar.get_facecolor() for bar in bars] == [to_rgba(EVENT), to_rgba(FAILURE)]
+
+
+def test_participants_choose_order_and_names(by_request: list[Span]) -> None:
+    others = [*by_request, span("noise", "INTERNAL", 99.0, 99.5)]
+    axes = axes_of(
+        figures.sequence(others, participants={"order_service": "shop", "customer": "you"})
+    )
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["shop", "you"]
+    assert arrows(axes)[0][0] == pytest.approx((0.91, 0))
+    with pytest.raises(ValueError, match="no spans of these services"):
+        figures.sequence(by_request, participants=["nobody"])
+
+
+def test_a_waterfall_has_a_bar_for_each_span_callers_first(by_request: list[Span]) -> None:
+    axes = axes_of(figures.waterfall([*by_request[::-1]]))
+    assert texts(axes) == ["customer: work, 500 ms", "order service: POST /orders, 300 ms"]
+    assert [bar.get_x() for bar in axes.patches] == pytest.approx([0, 100])
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([500, 300])
+
+
+def test_a_latency_curve_ends_at_the_share_that_was_answered() -> None:
+    result = load(["200", "200", "timed out", "503"], [0.01, 0.02, 5.0, 0.001])
+    axes = axes_of(figures.latency({"by request": result, "by event": [0.1, 0.2]}))
+    request, event = axes.lines
+    assert list(np.asarray(request.get_xdata())) == [0.01, 0.02]
+    assert np.asarray(request.get_ydata())[-1] == 0.5
+    assert np.asarray(event.get_ydata())[-1] == 1.0
+    assert (request.get_color(), event.get_color()) == (REQUEST, EVENT)
+    assert texts(axes) == ["by request", "by event"]
+    with pytest.raises(ValueError, match="nothing was answered"):
+        figures.latency({"by request": load(["refused"], [0.0])})
+
+
+def test_outcomes_add_up_to_what_was_offered() -> None:
+    result = load(["200", "200", "timed out", "503", "refused"], [0.1] * 5)
+    axes = axes_of(figures.outcomes({"by request": result, "by event": {"paid": 7}}))
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths == [2, 1, 1, 1, 7]
+    assert axes.patches[0].get_facecolor() == to_rgba(REQUEST)
+    assert axes.patches[1].get_facecolor() == to_rgba(FAILURE)
+    assert axes.patches[4].get_facecolor() == to_rgba(EVENT)
+
+
+def test_lag_is_drawn_with_its_prediction_beside_it() -> None:
+    recording = LagRecording("orders", "payment")
+    for end, committed in ((0, 0), (100, 20), (100, 100)):
+        recording.add(end, committed)
+    prediction = predict_lag(10_000, within=1.0, rate=500)
+    axes = axes_of(figures.lag(recording, prediction))
+    measured, predicted = axes.lines
+    assert list(np.asarray(measured.get_ydata())) == [0, 80, 0]
+    assert list(np.asarray(predicted.get_xdata())) == [0, 1, 20]
+    legend = axes.get_legend()
+    assert legend is not None
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words[0].startswith("measured: drained at")
+    assert words[1] == "predicted: drained at 20.0 s"
+
+
+def test_every_figure_is_opaque_wide_and_without_a_title(by_request: list[Span]) -> None:
+    drawn = [
+        figures.sequence(by_request),
+        figures.waterfall(by_request),
+        figures.latency({"by request": [0.1, 0.2]}),
+        figures.outcomes({"by request": {"answered": 3}}),
+    ]
+    for figure in drawn:
+        png, size = figure._repr_png_()
+        pixels = imread(io.BytesIO(png))
+        assert pixels.shape[1] == 1160
+        assert size["width"] == 700
+        assert pixels.shape[2] == 3 or np.all(pixels[:, :, 3] == 1)
+        assert axes_of(figure).get_title() == ""
+
+
+def test_the_settings_of_matplotlib_stay_as_they_were(by_request: list[Span]) -> None:
+    with matplotlib.rc_context({"font.size": 33}):
+        figures.sequence(by_request)
+        assert matplotlib.rcParams["font.size"] == 33
+
+
+@pytest.mark.parametrize("before", ["", "import matplotlib.pyplot as plt"])
+def test_a_notebook_shows_a_figure_once(before: str) -> None:
+    source = f"{before}\nfrom shoplab import figures\nfigures.latency({{'call': [0.1, 0.2]}})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    (output,) = notebook.cells[0].outputs
+    assert output.output_type == "execute_result"
+    assert output.data["image/png"]
