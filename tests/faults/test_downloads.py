@@ -55,6 +55,8 @@ class Answer(BaseHTTPRequestHandler):
         if fault != "short":
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        if fault == "slow":
+            self.server.released.wait(1.5)
         if fault == "changed":
             content = content[:-1] + b"?"
         if fault in ("cut", "short", "stalled"):
@@ -171,6 +173,7 @@ def test_a_jar_that_lost_its_end_in_the_cache_is_fetched_again(mirror, cache):
 
 
 def test_two_fetches_at_once_fetch_every_jar_once(mirror, cache, tmp_path):
+    mirror.fault = "slow"  # so that the second fetch begins before the first has ended
     code = (
         "import sys, pathlib; from shoplab.stack import jars;"
         "jars.LIST = pathlib.Path(sys.argv[1]); jars.fetch_jars(progress=False)"

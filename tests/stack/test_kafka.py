@@ -1,4 +1,4 @@
-"""Brokers that start, serve, are killed, come back, stop; and what is said when they cannot start."""
+"""Brokers that start, serve, are killed, come back, stop; and what is said of a failed start."""
 
 import dataclasses
 import os

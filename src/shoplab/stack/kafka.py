@@ -130,7 +130,7 @@ class Broker(Server):
             flags.append(f"-XX:AOTCacheOutput={self.training}")
         elif cache is not None and cache.exists():
             self._cache_used = cache
-            # with 'on' a JVM that refuses the cache says so and ends; with 'auto' it is slow in silence
+            # with 'on' a JVM that refuses the cache says so and ends; with 'auto' it is just slow
             flags += [f"-XX:AOTCache={cache}", "-XX:AOTMode=on"]
         return self.installation.command("kafka.Kafka", "server.properties", flags=tuple(flags))
 
