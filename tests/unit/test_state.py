@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from shoplab.errors import DeadlineError
 from shoplab.stack.server import MARK
 from shoplab.stack.state import VERSION, exclusive, left_behind, read_state, sweep, write_state
 from shoplab.waiting import until
+
+DEAF = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+signal.pause()
+"""
 
 
 @pytest.fixture
@@ -78,7 +86,7 @@ def test_what_carries_our_mark_is_ended_whatever_the_state_says(
 
 def test_what_does_not_heed_sigterm_is_killed(tmp_path: Path) -> None:
     deaf = subprocess.Popen(
-        ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"],
+        [sys.executable, "-c", DEAF],
         env=os.environ | {MARK: str(tmp_path)},
         stdout=subprocess.PIPE,
     )

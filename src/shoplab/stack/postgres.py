@@ -119,9 +119,13 @@ class Postgres(Server):
         return [*_as_server_user(), str(binaries() / "postgres"), "-D", self.data.name]
 
     def check(self) -> None:
-        """Write a row and read it back."""
+        """Write a row and read it back, from this server and not from one that was left behind."""
         import psycopg  # takes longer to import than the supervisor to start
 
+        lock = self.data / "postmaster.pid"
+        holder = lock.read_text().partition("\n")[0] if lock.exists() else "nobody"
+        if holder != str(self.pid):
+            raise NotReady(f"its data directory is held by {holder}")
         try:
             with psycopg.connect(
                 host=str(self.sockets), user="postgres", dbname="postgres", connect_timeout=2
