@@ -114,14 +114,14 @@ class Drawing:
     def note(self, who: str, text: str) -> None:
         """A box on the life line of ``who``."""
         room = PITCH - 20
-        lines = len(textwrap.wrap(text, int(room / CHARACTER)))
+        lines = len(textwrap.wrap(text, int((room - 16) / CHARACTER)))
         box = lines * LINE + 12
         self.shapes.append(
             f'<rect class="note" x="{self.x(who) - room / 2:g}" y="{self.y:g}" width="{room}"'
             f' height="{box}" rx="4"/>'
         )
         top = self.y
-        self.text(self.x(who), text, room, "inside")
+        self.text(self.x(who), text, room - 16, "inside")
         self.y = top + box + GAP
 
     def story(self, text: str) -> None:

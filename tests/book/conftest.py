@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import CHROMIUM, HTML, MODES, Window, pages, refuse
+from browsing import CHROMIUM, HTML, MODES, PROJECT, Window, pages, refuse
 from playwright.sync_api import Browser, sync_playwright
+
+sys.path.insert(0, str(PROJECT / "book" / "_ext"))  # where jupyter-book finds them, too
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,7 +65,9 @@ def browser() -> Iterator[Browser]:
 def windows(browser: Browser) -> Iterator[dict[tuple[str, int], Window]]:
     opened = {}
     for theme, width in MODES:
-        context = browser.new_context(viewport={"width": width, "height": 900})
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, reduced_motion="reduce"
+        )
         # The reader's own choice of theme, as the theme stores it.
         context.add_init_script(
             f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
