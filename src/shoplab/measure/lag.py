@@ -14,15 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from kafka import (  # type: ignore[import-untyped]
-    KafkaAdminClient,
-    OffsetSpec,
-    TopicPartition,
-)
-from kafka.errors import (  # type: ignore[import-untyped]
-    KafkaError,
-    UnknownTopicOrPartitionError,
-)
+from kafka import KafkaAdminClient, OffsetSpec, TopicPartition
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 from numpy.typing import NDArray
 
 from shoplab.errors import LabError
