@@ -1,0 +1,291 @@
+"""The laboratory's own figures, each against its target; exit status 1 if one is missed.
+
+It uses a stack of its own, never the one that notebooks share. Times depend on the machine and on
+what else it does, so the targets are ratios of two times measured in turns, or wide bounds.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+import requests
+import sqlalchemy
+from fastapi import FastAPI
+from kafka import KafkaConsumer, KafkaProducer
+
+from shoplab import Lab
+from shoplab.measure.accuracy import measure_accuracy
+from shoplab.measure.load import LATENESS_BOUND
+from shoplab.paths import home_directory
+from shoplab.stack import connect
+from shoplab.stack.kafka import HOST, Broker, free_ports
+from shoplab.stack.setup import set_up
+from shoplab.stack.shared import memory
+from shoplab.stack.state import left_behind
+from shoplab.waiting import until
+
+ROUNDS = 3
+TIME_RATIO, MEMORY_RATIO, STACK_MB = 0.45, 0.5, 350.0
+RATES = (100, 500, 1000, 2000)
+EXTERNAL = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "DATABASE_URL")
+
+#: How Kafka's own start script runs the JVM, and the settings file that comes with Kafka.
+DEFAULT_FLAGS = (
+    "-Xmx1G",
+    "-Xms1G",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-Djava.awt.headless=true",
+    "-Dlog4j2.configurationFile=log4j2.properties",
+)
+DEFAULT_SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={host}:{controller}
+listeners=PLAINTEXT://{host}:{client},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{client},CONTROLLER://{host}:{controller}
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+num.network.threads=3
+num.io.threads=8
+log.dirs=data
+num.partitions=1
+num.recovery.threads.per.data.dir=2
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+"""
+
+
+class DefaultBroker(Broker):
+    """Kafka as its manual starts it: formatted by its own tool, with its own JVM flags."""
+
+    def prepare(self) -> None:
+        """Format the data directory as the manual says."""
+        super().write_configuration()
+        tool = ("kafka.tools.StorageTool", "format", "--standalone", "-t", self.cluster_id)
+        subprocess.run(
+            self.java(*tool, "-c", "server.properties"),
+            cwd=self.directory,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    def command(self) -> list[str]:
+        """Kafka's main class, by Kafka's own flags."""
+        return self.java(*DEFAULT_FLAGS, "kafka.Kafka", "server.properties")
+
+    def java(self, *arguments: str) -> list[str]:
+        """Run Java on the same jars."""
+        jars = os.pathsep.join(map(str, self.installation.jars))
+        return [str(self.installation.java.path), "-cp", jars, *arguments]
+
+    def _properties(self) -> str:
+        client, controller = self.voters[self.broker_id]
+        return DEFAULT_SETTINGS.format(host=HOST, client=client, controller=controller)
+
+
+@dataclass
+class Report:
+    """Prints each figure as it comes and remembers whether all met their targets."""
+
+    missed: int = 0
+
+    def line(self, what: str, value: str, target: str = "", met: bool = True) -> None:
+        """One figure; ``target`` empty where there is none."""
+        self.missed += not met
+        verdict = f"{'met' if met else 'MISSED'} ({target})" if target else ""
+        print(f"{what:<58}{value:>16}  {verdict}".rstrip(), flush=True)
+
+
+def main() -> int:
+    """Measure everything; return the exit status."""
+    for variable in EXTERNAL:
+        os.environ.pop(variable, None)
+    os.environ["SHOPLAB_GRACE"] = "1"
+    report = Report()
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {load:.1f} before; medians of {ROUNDS}\n")
+    with tempfile.TemporaryDirectory(prefix="shoplab-bench-") as folder:
+        os.environ["SHOPLAB_HOME"] = str(Path(folder, "home"))
+        set_up()
+        measure_stack(report)
+        measure_kafka(report, Path(folder, "brokers"))
+        measure_service(report)
+        measure_load_generator(report)
+        until(lambda: not left_behind(home_directory()), timeout=30.0)
+    print(f"\n{report.missed} targets missed" if report.missed else "\nall targets met")
+    return 1 if report.missed else 0
+
+
+def measure_stack(report: Report) -> None:
+    """From nothing, and warm, to the first event produced and consumed; memory of the whole."""
+    with timed() as cold, connect() as stack:
+        first_event(stack.kafka)
+        cold.stop()
+        with timed() as warm, connect() as second:
+            first_event(second.kafka)
+        with timed() as cache:
+            redis.Redis.from_url(stack.redis_url).set("bench", 1)
+        with timed() as database:
+            engine = sqlalchemy.create_engine(stack.database_url)
+            with engine.connect() as connection:
+                connection.execute(sqlalchemy.text("SELECT 1"))
+            engine.dispose()
+        status = stack.status()
+    assert status is not None
+    parts = {"supervisor": status["supervisor"], **status["servers"]}
+    used = {name: part["memory_mb"] for name, part in parts.items()}
+    report.line("stack from nothing to the first event consumed", f"{cold.seconds:.2f} s")
+    ratio = warm.seconds / cold.seconds
+    report.line("warm stack to the first event consumed", f"{warm.seconds:.2f} s")
+    report.line("  as a ratio of the start from nothing", f"{ratio:.2f}")
+    report.line("Redis from nothing to its first write", f"{cache.seconds:.2f} s")
+    report.line("PostgreSQL from nothing to its first answer", f"{database.seconds:.2f} s")
+    total = sum(used.values())
+    target = f"at most {STACK_MB:.0f} MB"
+    report.line("memory of the whole stack", f"{total:.0f} MB", target, total <= STACK_MB)
+    for name, megabytes in used.items():
+        report.line(f"  {name}", f"{megabytes:.0f} MB")
+
+
+def first_event(kafka: dict[str, Any]) -> None:
+    """Produce one event to a topic that is new, and consume it."""
+    lab = Lab("bench", traced=False)
+    try:
+        topic = lab.topic("first")
+        producer = KafkaProducer(**kafka)
+        producer.send(topic, b"event").get(timeout=10)
+        producer.close(timeout=5)
+        consumer = KafkaConsumer(topic, auto_offset_reset="earliest", **kafka)
+        until(lambda: consumer.poll(timeout_ms=100))
+        consumer.close()
+    finally:
+        lab.close()
+
+
+def measure_kafka(report: Report, folder: Path) -> None:
+    """Our settings against Kafka's own, in turns: format, start and round trip, then memory."""
+    figures: dict[type[Broker], list[tuple[float, float]]] = {Broker: [], DefaultBroker: []}
+    for turn in range(ROUNDS):
+        for kind, found in figures.items():
+            found.append(start_once(kind, folder / f"{kind.__name__}-{turn}"))
+    medians = {
+        kind: [statistics.median(column) for column in zip(*found, strict=True)]
+        for kind, found in figures.items()
+    }
+    (own_time, own_memory), (default_time, default_memory) = medians.values()
+    ratio = own_time / default_time
+    report.line("Kafka with our settings, format to round trip", f"{own_time:.2f} s")
+    report.line("Kafka with its own defaults", f"{default_time:.2f} s")
+    report.line("  ratio", f"{ratio:.2f}", f"at most {TIME_RATIO}", ratio <= TIME_RATIO)
+    ratio = own_memory / default_memory
+    report.line("Kafka with our settings, memory", f"{own_memory:.0f} MB")
+    report.line("Kafka with its own defaults, memory", f"{default_memory:.0f} MB")
+    report.line("  ratio", f"{ratio:.2f}", f"at most {MEMORY_RATIO}", ratio <= MEMORY_RATIO)
+
+
+def start_once(kind: type[Broker], directory: Path) -> tuple[float, float]:
+    """Seconds to the round trip, and MB then."""
+    client, controller = free_ports(2)
+    # A home apart: a stack that leaves ends whatever carries the mark of its own.
+    broker = kind(1, directory, directory.parent, set_up(), {1: (client, controller)})
+    try:
+        with timed() as start:
+            broker.start()
+        assert broker.pid is not None
+        return start.seconds, memory([psutil.Process(broker.pid)])
+    finally:
+        broker.stop()
+
+
+def hello() -> FastAPI:
+    """A service that says hello."""
+    app = FastAPI()
+
+    @app.get("/")
+    def greet() -> str:
+        return "hello"
+
+    return app
+
+
+def measure_service(report: Report) -> None:
+    """From `lab.serve` to the first answer."""
+
+    def once() -> None:
+        requests.get(lab.serve(hello).url, timeout=5).raise_for_status()
+
+    lab = Lab("bench")
+    try:
+        report.line("lab.serve to the first answer", f"{median_seconds(once):.2f} s")
+    finally:
+        lab.close()
+
+
+def measure_load_generator(report: Report) -> None:
+    """Lateness at several rates, on a target that does nothing."""
+    for rate in RATES:
+        late = measure_accuracy(rate).lateness_percentile(99)
+        report.line(
+            f"load generator at {rate:,} a second, p99 lateness",
+            f"{late * 1000:.1f} ms",
+            f"at most {LATENESS_BOUND * 1000:.0f} ms",
+            late <= LATENESS_BOUND,
+        )
+
+
+class Stopwatch:
+    """Seconds since it was made, until it is stopped."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        self.began = time.perf_counter()
+        self.seconds = 0.0
+
+    def stop(self) -> None:
+        """Take the time, once."""
+        self.seconds = self.seconds or time.perf_counter() - self.began
+
+
+@contextmanager
+def timed() -> Iterator[Stopwatch]:
+    """Take the time of a block."""
+    watch = Stopwatch()
+    yield watch
+    watch.stop()
+
+
+def median_seconds(action: Callable[[], None]) -> float:
+    """The median time of an action."""
+    times = []
+    for _ in range(ROUNDS):
+        with timed() as watch:
+            action()
+        times.append(watch.seconds)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
