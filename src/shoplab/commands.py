@@ -79,7 +79,7 @@ def down() -> None:
         home / "supervisor.lock", STOP_TIMEOUT
     ):  # free as soon as the supervisor is gone
         lease.close()
-    click.echo("Stopped." + (f" {users} others were using the servers." if users else ""))
+    click.echo("Stopped." + (f" Other users at that moment: {users}." if users else ""))
 
 
 @commands.command()

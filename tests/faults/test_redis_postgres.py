@@ -228,6 +228,17 @@ def test_postgres_stops_although_a_client_is_connected(servers: Path) -> None:
     assert server.process.returncode == 0
 
 
+def test_variables_meant_for_another_postgres_do_no_harm(
+    servers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PGPORT": "1", "PGHOST": "nowhere.invalid", "PGDATA": "/nowhere"}.items():
+        monkeypatch.setenv(name, value)
+    server = make(postgres.Postgres, servers)
+    server.start()
+    with create_engine(server.settings()["url"]).connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+
+
 def test_what_is_committed_survives_a_crash(servers: Path) -> None:
     server = make(postgres.Postgres, servers)
     server.start()

@@ -134,6 +134,25 @@ def test_ctrl_c_during_a_start_leaves_nothing_half_started(home: Path, delay: fl
     until(lambda: gone(home), SERVERS_STOP)
 
 
+def test_after_ctrl_c_the_next_answer_is_not_that_of_the_interrupted_request(home: Path) -> None:
+    user = start_user(
+        "import signal\n"
+        "from shoplab.stack import connect\n"
+        "stack = connect()\n"
+        "stack.redis_url\n"
+        "signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.1)\n"
+        "try:\n"
+        "    stack.database_url\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+        "print(stack.redis_url, stack.database_url)\n"
+    )
+    said, complaint = user.communicate(timeout=60)
+    assert said.startswith("interrupted\nredis://"), complaint
+    assert " postgresql+psycopg://" in said
+
+
 def test_ctrl_c_does_not_reach_the_servers(home: Path) -> None:
     user = start_user()
     url = first_line(user)
@@ -192,6 +211,55 @@ def test_a_server_that_dies_is_reported_once_and_then_started_anew(home: Path) -
         assert "Next: run the cell again" in str(caught.value)
         assert redis.Redis.from_url(stack.redis_url).ping()
         assert pid_of(stack) != before
+
+
+def test_a_private_cluster_can_be_broken_and_ends_with_its_lease(home: Path) -> None:
+    with connect() as stack:
+        cluster = stack.cluster(brokers=3)
+        assert cluster.brokers == [1, 2, 3]
+        assert len(cluster.kafka["bootstrap_servers"].split(",")) == 3
+        before = cluster.pid(2)
+        cluster.kill(2)
+        assert not cluster.alive(2)
+        assert cluster.alive(1)
+        cluster.restart(2)
+        assert cluster.pid(2) not in (None, before)
+        with pytest.raises(ServerError, match="no broker 4; it has \\[1, 2, 3\\]"):
+            cluster.kill(4)
+        assert len(left_behind(home)) == 3
+    with connect() as other:
+        until(lambda: not left_behind(home), SERVERS_STOP)
+        assert other.redis_url
+        until(lambda: not list((home / "servers").glob("cluster-*")))
+
+
+def test_a_private_cluster_can_be_stopped_early(home: Path) -> None:
+    with connect() as stack:
+        cluster = stack.cluster(brokers=1)
+        cluster.stop()
+        cluster.stop()
+        assert left_behind(home) == []
+        with pytest.raises(ServerError, match="it has been stopped"):
+            cluster.kill(1)
+
+
+def test_a_private_cluster_of_a_killed_owner_ends(home: Path) -> None:
+    with connect() as other:
+        assert other.redis_url
+        owner = start_user(USE_REDIS.replace("stack.redis_url", "stack.cluster(1).pid(1)"))
+        broker = int(first_line(owner))
+        assert psutil.pid_exists(broker)
+        end(owner)
+        until(lambda: not psutil.pid_exists(broker), SERVERS_STOP)
+
+
+def test_a_kafka_that_dies_is_reported_and_started_anew(home: Path) -> None:
+    with connect() as stack:
+        assert stack.kafka
+        os.kill(pid_of(stack, "kafka"), signal.SIGKILL)
+        with pytest.raises(ServerError, match="kafka died"):
+            until(lambda: stack.kafka == {}, timeout=5)
+        assert stack.kafka["bootstrap_servers"]
 
 
 def test_a_forked_child_does_not_hold_the_lease(home: Path) -> None:

@@ -50,7 +50,7 @@ def test_up_status_logs_and_down(home: Path) -> None:
 def test_down_says_who_else_was_using_the_servers(home: Path) -> None:
     with connect() as stack:
         assert stack.redis_url
-        assert shoplab("down").output == "Stopped. 1 others were using the servers.\n"
+        assert shoplab("down").output == "Stopped. Other users at that moment: 1.\n"
 
 
 def test_down_ends_what_a_killed_supervisor_left(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -38,6 +39,7 @@ class Lease:
         self._connection = connection
         self._stream = connection.makefile("rw")
         self._lock = threading.Lock()
+        self._ids = itertools.count()
         self._pid = os.getpid()
         _open_leases.add(self)
 
@@ -55,20 +57,27 @@ class Lease:
             )
         with self._lock, announced(waiting_for):
             try:
-                self._stream.write(json.dumps({"do": do, **details}) + "\n")
-                self._stream.flush()
-                answer = self._stream.readline()
+                message = self._converse({"id": next(self._ids), "do": do, **details})
             except (OSError, ValueError):  # ValueError: we closed it ourselves
-                answer = ""
-        if not answer:
+                message = None
+        if message is None:
             raise ServerError(
                 "The supervisor of the local servers has gone (`shoplab down`, or it was killed).",
                 next_step="restart the kernel and run all cells; servers start with it",
             )
-        message = json.loads(answer)
         if "error" in message:
             raise _as_error(message["error"])
         return message["result"]
+
+    def _converse(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer to this request; None at the conversation's end."""
+        self._stream.write(json.dumps(request) + "\n")
+        self._stream.flush()
+        for line in iter(self._stream.readline, ""):
+            message: dict[str, Any] = json.loads(line)
+            if message["id"] == request["id"]:  # else the answer to what Ctrl+C interrupted
+                return message
+        return None
 
     def close(self) -> None:
         """End the lease. Safe to repeat."""

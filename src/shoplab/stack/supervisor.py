@@ -59,20 +59,18 @@ class Supervisor:
 
     def save(self) -> None:
         """Write down, for people, who runs here; a clean end removes the file."""
+        created = psutil.Process().create_time()
         with self._saving:
             servers = [s for shared in self.shared.values() for s in shared.processes()]
-            for lease in list(self.leases):
-                servers += lease.processes()
-            write_state(
-                self.home,
-                {
-                    "supervisor": {
-                        "pid": os.getpid(),
-                        "created": psutil.Process().create_time(),
-                    },
-                    "servers": [known for server in servers if (known := server.identity())],
-                },
-            )
+            servers += [s for lease in list(self.leases) for s in lease.processes()]
+            state = {
+                "supervisor": {"pid": os.getpid(), "created": created},
+                "servers": [known for server in servers if (known := server.identity())],
+            }
+            try:
+                write_state(self.home, state)
+            except OSError as error:
+                log.warning("the state file cannot be written: %s", error)
 
     def serve(self, listener: socket.socket) -> None:
         """Accept leases until the last one has been gone for the grace, or ``leaving`` is set."""
@@ -135,18 +133,19 @@ class Lease:
             with suppress(ConnectionError), self.connection.makefile("rw") as stream:
                 self._send(stream, {"version": VERSION, "pid": os.getpid()})
                 for line in stream:
-                    self._send(stream, self._answer(json.loads(line)))
+                    with self._busy:
+                        self._send(stream, self._answer(json.loads(line)))
         finally:
             self.close()
-            self.supervisor.leases.discard(self)
             self.supervisor.last_used = time.monotonic()
+            self.supervisor.leases.discard(self)
 
     def close(self) -> None:
         """End the lease: the connection and every private cluster. Safe to repeat."""
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
         with self._busy:
             self._closed = True
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
             for name in list(self.clusters):
                 self._stop_cluster(name)
             self.connection.close()
@@ -162,18 +161,18 @@ class Lease:
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            with self._busy:
-                if self._closed:
-                    raise ServerError("The stack is stopping.", next_step="try again")
-                return {"result": self._do(request)}
+            if self._closed:
+                raise ServerError("The stack is stopping.", next_step="try again")
+            return {"id": request["id"], "result": self._do(request)}
         except LabError as error:
             return {
+                "id": request["id"],
                 "error": {
                     "class": type(error).__name__,
                     "what": error.what,
                     "next_step": error.next_step,
                     "log": str(error.log) if error.log else None,
-                }
+                },
             }
         finally:
             self.supervisor.save()
