@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import signal
 import subprocess
@@ -87,6 +88,17 @@ def test_an_exception_is_in_the_log_and_in_the_error_with_its_source_line(lab):
     assert "ValueError: no price for tea" in worker.log.read_text()
     assert 'raise ValueError(f"no price for {order}")' in str(caught.value)
     assert "carry_out" not in str(caught.value)
+
+
+def test_the_traceback_of_a_notebooks_function_shows_its_source(lab):
+    cell = "def charge(order):\n    raise ValueError(order)\n"
+    linecache.cache["cell 7"] = (len(cell), None, cell.splitlines(keepends=True), "cell 7")
+    names = {"__name__": "__main__"}
+    exec(compile(cell, "cell 7", "exec"), names)
+    with pytest.raises(ProcessError) as caught:
+        lab.run(names["charge"], "tea").result()
+    assert 'File "cell 7", line 2, in charge' in str(caught.value)
+    assert "    raise ValueError(order)" in str(caught.value)
 
 
 def test_output_goes_to_the_log_and_not_to_the_notebook(lab, capfd):

@@ -162,7 +162,7 @@ class Process:
 
     def __repr__(self) -> str:
         """What it is, its name, and its state."""
-        state = f"pid {self.pid}" if self.alive else _how_it_ended(self._status)
+        state = f"pid {self.pid}" if self.alive else "ended"
         return f"<{type(self).__name__} {self.name}, {state}>"
 
     def __reduce__(self) -> NoReturn:
