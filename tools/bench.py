@@ -260,7 +260,6 @@ class Stopwatch:
     """Seconds since it was made, until it is stopped."""
 
     def __init__(self) -> None:
-        """Start it."""
         self.began = time.perf_counter()
         self.seconds = 0.0
 
