@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def test_what_carries_our_mark_is_ended_whatever_the_state_says(
     if text is not None:
         (tmp_path / "state.json").write_text(text)
     assert sweep(tmp_path) == 1
-    assert not psutil.pid_exists(ours.pid)
+    assert ours.wait(5) == -signal.SIGTERM
 
 
 def test_what_does_not_heed_sigterm_is_killed(tmp_path: Path) -> None:
@@ -94,8 +95,7 @@ def test_what_does_not_heed_sigterm_is_killed(tmp_path: Path) -> None:
     with deaf.stdout:
         deaf.stdout.readline()
         sweep(tmp_path, patience=0.3)
-    assert not psutil.pid_exists(deaf.pid)
-    deaf.wait(5)
+    assert deaf.wait(5) == -signal.SIGKILL
     assert left_behind(tmp_path) == []
 
 

@@ -65,10 +65,29 @@ def sweep(home: Path, patience: float = 3.0) -> int:
     processes = left_behind(home)
     for process in processes:
         _signal(process, kill=False)
-    for process in psutil.wait_procs(processes, timeout=patience)[1]:
+    for process in _still_running(processes, patience):
         _signal(process, kill=True)
-    psutil.wait_procs(processes, timeout=patience)
+    _still_running(processes, patience)
     return len(processes)
+
+
+def _still_running(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
+    """Those that run on when all have ended, or the time is up.
+
+    A zombie has ended. In a container it may stay for good, where nobody reaps orphans.
+    """
+    deadline = time.monotonic() + timeout
+    while processes and time.monotonic() < deadline:
+        time.sleep(0.02)
+        processes = [process for process in processes if _runs(process)]
+    return processes
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, kill: bool) -> None:
