@@ -89,8 +89,8 @@ def test_a_call_is_an_arrow_there_and_one_back_at_their_true_times(by_request: l
     axes = axes_of(figures.sequence(by_request))
     assert [label.get_text() for label in axes.get_xticklabels()] == ["customer", "order\nservice"]
     (there, back) = arrows(axes)
-    assert (there[0], there[1]) == (pytest.approx((0.09, 0)), pytest.approx((0.91, 100)))
-    assert (back[0], back[1]) == (pytest.approx((0.91, 400)), pytest.approx((0.09, 500)))
+    assert (there[0], there[1]) == (pytest.approx((0.045, 0)), pytest.approx((0.955, 100)))
+    assert (back[0], back[1]) == (pytest.approx((0.955, 400)), pytest.approx((0.045, 500)))
     assert there[2] == to_rgba(REQUEST)
     assert axes.yaxis_inverted()
     assert axes.get_ylabel() == "time (ms)"
@@ -132,7 +132,7 @@ def test_participants_choose_order_and_names(by_request: list[Span]) -> None:
         figures.sequence(others, participants={"order_service": "shop", "customer": "you"})
     )
     assert [label.get_text() for label in axes.get_xticklabels()] == ["shop", "you"]
-    assert arrows(axes)[0][0] == pytest.approx((0.91, 0))
+    assert arrows(axes)[0][0] == pytest.approx((0.955, 0))
     with pytest.raises(ValueError, match="no spans of these services"):
         figures.sequence(by_request, participants=["nobody"])
 

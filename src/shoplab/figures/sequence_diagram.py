@@ -11,8 +11,8 @@ from shoplab.figures.marks import bar, colour_of, colour_of_kind, duration, exte
 from shoplab.figures.style import OUTLINE, Chart, chart, styled
 from shoplab.measure.spans import Span
 
-BAR = 0.09
-"""Half the width of an activation bar, where neighbouring lifelines are 1 apart."""
+BAR = 0.0225
+"""Half the width of an activation bar, as a share of the diagram's width."""
 WIDE = 4
 """Participants beyond which there is no room for a label of two words in one line."""
 LABEL_GAP = 0.045
@@ -76,6 +76,7 @@ class _Diagram:
         self.column = {service: column for column, service in enumerate(services)}
         self.zero, self.length, self.scale, unit = extent(spans)
         self.wide = len(services) > WIDE
+        self.half = BAR * len(services)
         self._label_heights: dict[int, list[float]] = {}
         height = self.length * self.scale
         for column in self.column.values():
@@ -98,8 +99,8 @@ class _Diagram:
         height = max(span.end - span.start, 0.004 * self.length)
         self.axes.add_patch(
             Rectangle(
-                (self.column[span.service] - BAR, self._at(span.start)),
-                2 * BAR,
+                (self.column[span.service] - self.half, self._at(span.start)),
+                2 * self.half,
                 height * self.scale,
                 linewidth=1,
                 zorder=3 if waits else 2,
@@ -113,7 +114,7 @@ class _Diagram:
         """An arrow from sender to handler; back again, dashed, where the sender waits."""
         here, there = self.column[sender.service], self.column[handler.service]
         side = 1 if there > here else -1
-        left, entered = here + side * BAR, there - side * BAR
+        left, entered = here + side * self.half, there - side * self.half
         arrived = (entered, self._at(handler.start))
         self._arrow((left, self._at(sender.start)), arrived, colour_of_kind(handler), "-")
         if sender.kind == "CLIENT":
@@ -131,7 +132,7 @@ class _Diagram:
         if not beside and any(s.service == span.service and s.end > under for s in self.spans):
             return
         column = self.column[span.service]
-        middle = (column + BAR, self._at((span.start + span.end) / 2))
+        middle = (column + self.half, self._at((span.start + span.end) / 2))
         self.axes.annotate(
             f"waits {duration(span)}",
             middle if beside else (column, self._at(span.end)),
