@@ -1,4 +1,4 @@
-"""What pytest calls an expected failure counts as one, since nbval marks cells so after a time-out."""
+"""An expected failure counts as a failure: nbval marks cells so once one ran out of time."""
 
 from __future__ import annotations
 
