@@ -32,7 +32,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-PITCH, MARGIN, HEAD, LINE, GAP = 172, 78, 34, 18, 16  # px, for text of 15 px
+MARGIN, HEAD, LINE, GAP = 70, 34, 18, 16  # px, for text of 15 px
 CHARACTER = 7.6  # mean width of a character of that text, px
 MESSAGE = re.compile(r"(?P<source>.+?)\s*(?P<arrow>-->|->|-x)\s*(?P<target>.+?)\s*:\s*(?P<text>.+)")
 NOTE = re.compile(r"note\s+(?P<who>.+?)\s*:\s*(?P<text>.+)")
@@ -58,12 +58,17 @@ class Drawing:
         """Where the life line of ``who`` stands."""
         if who not in self.participants:
             raise SequenceError(f"'{who}' is not among the participants {self.participants}")
-        return MARGIN + PITCH * self.participants.index(who)
+        return MARGIN + self.pitch * self.participants.index(who)
+
+    @property
+    def pitch(self) -> float:
+        """Between two life lines, px: closer where there are many, whose texts then break."""
+        return 172 if len(self.participants) < 4 else 140
 
     @property
     def width(self) -> float:
         """Of the whole drawing, px."""
-        return 2 * MARGIN + PITCH * (len(self.participants) - 1)
+        return 2 * MARGIN + self.pitch * (len(self.participants) - 1)
 
     def text(self, x: float, text: str, room: float, kind: str, anchor: str = "middle") -> None:
         """Write ``text`` centred on ``x`` in lines that fit into ``room`` px, and move down."""
@@ -85,7 +90,7 @@ class Drawing:
         if source == target:
             last = source == self.participants[-1]
             side = -1 if last else 1
-            self.text(start + side * 12, text, PITCH - 30, "label", "end" if last else "start")
+            self.text(start + side * 12, text, self.pitch - 30, "label", "end" if last else "start")
             self.y += 8
             self.shapes.append(
                 f'<path class="arrow {kind}" d="M{start:g} {self.y:g} h{side * 28} v14'
@@ -113,7 +118,7 @@ class Drawing:
 
     def note(self, who: str, text: str) -> None:
         """A box on the life line of ``who``."""
-        room = PITCH - 20
+        room = min(self.pitch, 2 * MARGIN) - 4
         lines = len(textwrap.wrap(text, int((room - 16) / CHARACTER)))
         box = lines * LINE + 12
         self.shapes.append(
@@ -167,7 +172,7 @@ def draw(source: str, alt: str) -> str:
         drawing.bar("done", who)
     lifelines, heads = [], []
     for name in drawing.participants:
-        x, box = drawing.x(name), min(2 * MARGIN - 8, len(name) * 8.4 + 28)
+        x, box = drawing.x(name), min(2 * MARGIN - 2, len(name) * 8.4 + 28)
         lifelines.append(f'<path class="lifeline" d="M{x:g} {HEAD} V{drawing.y:g}"/>')
         heads.append(
             f'<rect class="who" x="{x - box / 2:g}" y="1" width="{box:g}"'

@@ -50,7 +50,7 @@ def test_a_drawing_of_many_stays_legible_and_none_is_wider_than_its_place() -> N
     two = sequence.draw("participants: A, B\nA -> B: hello", "two")
     four = sequence.draw("participants: A, B, C, D\nA -> D: hello", "four")
     assert "min-width: 0px" in two
-    assert "min-width: 504px" in four
+    assert "min-width: 420px" in four
 
 
 @pytest.mark.parametrize(
