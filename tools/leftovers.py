@@ -38,14 +38,15 @@ def ours() -> list[psutil.Process]:
 def is_ours(process: psutil.Process) -> bool:
     """Whether a process shows one of the three signs."""
     try:
-        environment, command = process.environ(), process.cmdline()
+        environment = process.environ()
+        program = os.path.join(process.cwd(), *process.cmdline()[:1])  # noqa: PTH118 - unresolved
     except (psutil.Error, OSError):
         return False  # gone, or another user's
     run = os.environ.get("SHOPLAB_RUN")
     return (
         (run is not None and environment.get("SHOPLAB_RUN") == run)
         or environment.get(MARK) == str(home_directory())
-        or any(part.startswith(sys.prefix + os.sep) for part in command[:1])
+        or program.startswith(sys.prefix + os.sep)
     )
 
 
