@@ -22,6 +22,8 @@ def main() -> int:
     environment = os.environ | ({"BOOK_DRAFT": "1"} if draft else {})
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command: list[str | Path] = [jupyter_book, "build", "-n", "-W", "--keep-going"]
+    if not draft:  # every notebook runs, also one that is unchanged while src/ is not
+        command.append("--all")
     BUILD.mkdir(exist_ok=True)
     with (BUILD / "book.lock").open("w") as lock:
         try:

@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from shoplab.claims import Entry, Record, Value, ledger, write_ledger
+from shoplab.claims import Entry, Record, ledger, shown, write_ledger
 
 SECTIONS = {
     "which-to-pick": "Which should you pick?",
@@ -76,8 +76,8 @@ def fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def sections(app: Sphinx, docname: str, entries: list[Entry]) -> Iterator[nodes.Node]:
     """How many claims are shown, then a section for each of the source document's."""
-    shown = sum(bool(entry.records) for entry in entries)
-    yield nodes.paragraph("", f"Shown in this build: {shown} of {len(entries)} claims.")
+    measured_now = sum(bool(entry.records) for entry in entries)
+    yield nodes.paragraph("", f"Shown in this build: {measured_now} of {len(entries)} claims.")
     for name in dict.fromkeys(entry.claim.section for entry in entries):
         section = nodes.section(ids=[f"ledger-{name}"])
         section += nodes.title("", SECTIONS[name])
@@ -116,15 +116,6 @@ def measured(app: Sphinx, docname: str, record: Record) -> nodes.paragraph:
     title = app.env.titles[page].astext()
     line += nodes.reference("", "", nodes.Text(title), refuri=target, internal=True)
     return line
-
-
-def shown(value: Value) -> str:
-    """A measured value as prose has it: 12,345, 0.123, yes."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else value
 
 
 def publish(app: Sphinx, exception: Exception | None) -> None:

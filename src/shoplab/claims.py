@@ -53,7 +53,7 @@ class Record:
     def __str__(self) -> str:
         """One sentence: 'some-claim holds: emails lost, control 137, treatment 0.'."""
         verdict = "holds" if self.holds else "does not hold"
-        values = f"control {_shown(self.control)}, treatment {_shown(self.treatment)}"
+        values = f"control {shown(self.control)}, treatment {shown(self.treatment)}"
         return f"{self.id} {verdict}: {self.unit}, {values}."
 
 
@@ -104,7 +104,7 @@ def claim(
     if holds(control=control, treatment=control):
         raise ClaimError(
             f"The assertion of {claim_id} also holds when the treatment gives the control's value "
-            f"({_shown(control)} {unit}), so it shows nothing.",
+            f"({shown(control)} {unit}), so it shows nothing.",
             next_step="let `holds` compare the treatment with the control",
         )
     record = Record(
@@ -174,7 +174,8 @@ def _plain(value: Any) -> Value:
     return plain
 
 
-def _shown(value: Value) -> str:
+def shown(value: Value) -> str:
+    """A measured value for people: 'yes', '10,000', '0.42'."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
