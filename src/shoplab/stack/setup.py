@@ -20,6 +20,9 @@ from shoplab.stack.kafka import Broker, free_ports
 TRAINING_STOP_TIMEOUT = 60.0
 """Seconds; a JVM that trains writes its cache after the broker has stopped."""
 
+KEPT_CACHES = 4
+"""Each environment has a Java, and so an AOT cache (70 MB), of its own; the oldest go."""
+
 
 def installed() -> Installation | None:
     """What set-up left, or None where some of it is missing. Starts nothing but ``java -version``.
@@ -92,7 +95,8 @@ def _make_bootstrap(installation: Installation) -> None:
 
 def _train(installation: Installation, cache: Path) -> None:
     """Run a broker once through a start, a round trip and a stop, while the JVM takes notes."""
-    for old in installation.cache.glob("kafka-*.aot"):
+    others = sorted(installation.cache.glob("kafka-*.aot"), key=lambda file: file.stat().st_mtime)
+    for old in others[: -KEPT_CACHES + 1]:
         old.unlink(missing_ok=True)
     scratch = installation.cache / "training"  # left behind by a failure, for its log
     shutil.rmtree(scratch, ignore_errors=True)
