@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from shoplab.errors import LabError, ServerError
-from shoplab.paths import private_directory
+from shoplab.paths import private_directory, socket_directory
 from shoplab.stack.lease import socket_path
 from shoplab.stack.shared import KINDS, Shared, make_cluster, memory
 from shoplab.stack.state import VERSION, exclusive, sweep, write_state
@@ -101,7 +101,8 @@ class Supervisor:
         for kind, shared in self.shared.items():
             for path in shared.logs():
                 shutil.copyfile(path, logs / f"{kind}.log")
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for directory in (self.directory, socket_directory(self.home)):
+            shutil.rmtree(directory, ignore_errors=True)
         (self.home / "state.json").unlink(missing_ok=True)
 
     def status(self) -> dict[str, Any]:
