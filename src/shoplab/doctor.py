@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from shoplab.errors import LabError
 from shoplab.paths import cache_directory, home_directory
 from shoplab.stack import external
-from shoplab.stack.lease import socket_path
-from shoplab.stack.postgres import Postgres, version
+from shoplab.stack.postgres import version
 from shoplab.stack.redis import survey
 from shoplab.stack.state import left_behind, read_state
 from shoplab.system import require_supported_system
 
 OLDEST_PYTHON = (3, 11)
 DISK_NEEDED_MB = 500
-LONGEST_SOCKET_PATH = 103
-"""Bytes; macOS takes 104 with the zero at the end, Linux 108."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,6 @@ def examine() -> Iterator[Finding]:
         _redis,
         _postgres,
         _directories,
-        _socket,
         _locale,
         _proxy,
         _stack,
@@ -109,14 +105,6 @@ def _directories() -> Finding:
             step = f"free some space: {DISK_NEEDED_MB} MB are needed"
             return Finding(f"{directory} has {free:.0f} MB left", False, step)
     return Finding(f"directories: {cache_directory()} and {home_directory()}")
-
-
-def _socket() -> Finding:
-    home = home_directory()
-    longest = max(len(os.fsencode(path)) for path in (socket_path(home), Postgres.socket(home)))
-    good = longest <= LONGEST_SOCKET_PATH
-    step = "" if good else "set TMPDIR to a shorter path"
-    return Finding(f"socket paths: {longest} of {LONGEST_SOCKET_PATH} bytes", good, step)
 
 
 def _locale() -> Finding:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import platformdirs
@@ -40,9 +39,13 @@ def home_directory() -> Path:
 
 
 def socket_directory(home: Path) -> Path:
-    """A short directory for the Unix sockets of the stack that lives in ``home``."""
-    base = private_directory(Path(tempfile.gettempdir()) / f"shoplab-{os.getuid()}")
-    if base.stat().st_uid != os.getuid():
+    """A short directory for the Unix sockets of the stack that lives in ``home``.
+
+    It is below ``/tmp`` whatever ``TMPDIR`` says, so that its path is short, and every shell of the
+    user finds the same. Raises ``PermissionError`` where somebody else has put something there.
+    """
+    base = private_directory(Path("/tmp") / f"shoplab-{os.getuid()}")
+    if base.is_symlink() or base.stat().st_uid != os.getuid():
         raise PermissionError(f"{base} belongs to another user")
     base.chmod(0o700)
     return private_directory(base / _short_hash(str(home)))

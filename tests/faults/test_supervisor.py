@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -308,9 +309,11 @@ def test_a_home_that_cannot_be_written_is_one_sentence(
     assert "SHOPLAB_HOME" in caught.value.next_step
 
 
-def test_a_long_home_has_short_sockets(tmp_path: Path) -> None:
+def test_a_long_home_has_short_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path.joinpath(*["a long directory name with an é"] * 6)
     deep.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(deep))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers its first answer
     assert len(os.fsencode(deep)) > 200
     with connect(deep) as stack:
         assert redis.Redis.from_url(stack.redis_url).ping()
