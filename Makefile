@@ -15,8 +15,8 @@ test book bench: export JUPYTER_NO_CONFIG := 1
 test book bench: export IPYTHONDIR := $(CURDIR)/_build/ipython
 # The stack of a test run ends seconds after its last user, not minutes.
 test bench: export SHOPLAB_GRACE ?= 5
-# What a cell waits for is for people to read, not for a page or a comparison.
-test book: export SHOPLAB_PROGRESS := off
+# What a cell waits for is for people to read, not for a page (for tests, conftest.py says so too).
+book: export SHOPLAB_PROGRESS := off
 test: export SHOPLAB_LEDGER := $(CURDIR)/_build/test-ledger
 
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180

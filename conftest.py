@@ -1,11 +1,15 @@
-"""For every test: an expected failure is a failure."""
+"""For every test: an expected failure is a failure, and nothing is said of progress."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+# What a cell waits for is said to people, and is no output to compare.
+os.environ.setdefault("SHOPLAB_PROGRESS", "off")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

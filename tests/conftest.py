@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from stack_processes import supervisors
 
 from shoplab.paths import socket_directory
 from shoplab.stack.external import KAFKA_OPTIONS, VARIABLES
@@ -55,16 +54,3 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SHOPLAB_GRACE", "0.5")
     yield home
     stop_stack(home)
-
-
-def supervisors(home: Path) -> list[int]:
-    """The PIDs of the supervisors of ``home``, and of those that are just starting."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            line = process.cmdline()
-        except psutil.Error:
-            continue
-        if "shoplab.stack.supervisor" in line and os.fspath(home) in line:
-            found.append(process.pid)
-    return found

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+from stack_processes import supervisors
 
-from conftest import supervisors
 from shoplab.errors import DeadlineError, LabError, ServerError
 from shoplab.paths import socket_directory
 from shoplab.stack import Stack, connect

@@ -106,7 +106,8 @@ def test_one_broker_serves_on_the_loopback_and_leaves_nothing(make_cluster):
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
 
     admin = KafkaAdminClient(**cluster.settings())
-    assert until(lambda: admin.list_topics() == [])  # no trace of the readiness check
+    own = {"__consumer_offsets"}  # where groups keep their offsets; of the check there is no trace
+    assert until(lambda: set(admin.list_topics()) == own)
     admin.close()
     create(cluster, "orders")
     write(cluster, "orders", [b"first", b"second"])
@@ -129,6 +130,17 @@ def test_a_group_reads_and_commits(make_cluster):
     consumer.commit()
     assert consumer.committed(TopicPartition("orders", 0)) == 1
     consumer.close()
+
+
+def test_groups_can_be_asked_about_as_soon_as_a_broker_serves(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    admin = KafkaAdminClient(**cluster.settings())
+    try:
+        for group in ("email", "payment", "inventory"):  # on both partitions of the offsets
+            assert admin.list_group_offsets([group]) == {group: {}}
+    finally:
+        admin.close()
 
 
 def test_odd_paths_proxies_and_flags_of_the_user_do_not_matter(make_cluster, tmp_path, monkeypatch):

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner, Result
+from stack_processes import supervisors
 
-from conftest import supervisors
 from shoplab import cli, doctor
 from shoplab.commands import commands
 from shoplab.doctor import Finding

@@ -69,11 +69,14 @@ def _kafka(address: str) -> dict[str, Any]:
     from kafka import KafkaAdminClient
     from kafka.errors import KafkaError
 
+    from shoplab.stack.groups import await_coordinators
+
     limits = {"bootstrap_timeout_ms": DEADLINE * 1000, "request_timeout_ms": DEADLINE * 1000}
     try:
         admin = KafkaAdminClient(**settings, **limits)
         try:
             admin.describe_cluster()
+            await_coordinators(admin, DEADLINE)
         finally:
             admin.close()
     except (KafkaError, OSError, ValueError) as error:
