@@ -59,6 +59,7 @@ def test_until_lets_the_exception_of_its_condition_through(lab):
 
 
 def test_a_long_wait_is_announced_and_a_short_one_is_not(lab, monkeypatch, capsys):
+    monkeypatch.delenv("SHOPLAB_PROGRESS", raising=False)
     monkeypatch.setattr("shoplab.waiting.PATIENCE", 0.1)
     lab.until(lambda: True)
     assert capsys.readouterr().err == ""

@@ -43,7 +43,7 @@ SETTINGS = {
     "transaction.state.log.num.partitions": "2",
     "share.coordinator.state.topic.num.partitions": "2",
     # Not 0: kafka-python 3.0.12 may join before it has the topic's metadata and then joins again;
-    # a poll whose time ends within that second join leaves the consumer without partitions for ever.
+    # a poll whose time ends within that second join leaves it without partitions for ever.
     "group.initial.rebalance.delay.ms": "300",
     # a consumer's crash and a broker's are noticed within about a second
     "group.min.session.timeout.ms": "1000",
