@@ -162,8 +162,7 @@ def lag(recording: LagOverTime, prediction: LagOverTime | None = None) -> Chart:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
     if prediction is not None:  # a single line needs no name, and a plateau would run into it
         # a drained lag leaves the upper right free, a growing one the upper left
-        place = "upper left" if drained is None else "upper right"
-        axes.legend(loc=place, labelcolor="linecolor")
+        axes.legend(loc="upper left" if drained is None else "upper right", labelcolor="linecolor")
     return figure
 
 
