@@ -61,7 +61,7 @@ format: setup ## mend formatting of modules and notebooks, strip unchecked outpu
 	@$(python) tools/notebooks.py normalise
 
 lock: setup ## make requirements.txt anew from requirements.in
-	@$(bin)uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	@$(bin)uv pip compile --quiet --universal --generate-hashes \
 		--python-version 3.11 requirements.in -o requirements.txt
 
 leftovers: setup ## fail if a process of ours still runs

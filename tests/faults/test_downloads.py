@@ -187,9 +187,9 @@ def test_two_fetches_at_once_fetch_every_jar_once(mirror, cache, tmp_path):
 
 def test_downloads_go_through_the_proxy_that_the_environment_names(mirror, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{mirror.server_port}")
-    monkeypatch.setenv("SHOPLAB_MAVEN_MIRROR", "http://mirror.invalid/maven2/")
+    monkeypatch.setenv("SHOPLAB_MAVEN_MIRROR", "http://mirror.invalid/jars/")
     jars.fetch_jars(progress=False)
-    assert mirror.asked_as == {"http://mirror.invalid/maven2/"}
+    assert mirror.asked_as == {"http://mirror.invalid/jars/"}
 
 
 def test_a_proxy_that_is_down_is_named(cache, monkeypatch):
