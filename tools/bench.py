@@ -27,7 +27,6 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from shoplab import Lab
 from shoplab.measure.accuracy import measure_accuracy
-from shoplab.measure.load import LATENESS_BOUND
 from shoplab.paths import home_directory
 from shoplab.stack import connect
 from shoplab.stack.kafka import HOST, Broker, free_ports
@@ -245,15 +244,12 @@ def measure_service(report: Report) -> None:
 
 
 def measure_load_generator(report: Report) -> None:
-    """Lateness at several rates, on a target that does nothing."""
+    """Lateness at several rates, on a target that does nothing: what this machine can offer."""
     for rate in RATES:
-        late = measure_accuracy(rate).lateness_percentile(99)
-        report.line(
-            f"load generator at {rate:,} a second, p99 lateness",
-            f"{late * 1000:.1f} ms",
-            f"at most {LATENESS_BOUND * 1000:.0f} ms",
-            late <= LATENESS_BOUND,
-        )
+        result = measure_accuracy(rate)
+        kept = "kept its schedule" if result.kept_schedule else "fell behind, and says so"
+        late = f"{result.lateness_percentile(99) * 1000:.1f} ms, {kept}"
+        report.line(f"load generator at {rate:,} a second, p99 lateness", late)
 
 
 class Stopwatch:
