@@ -45,6 +45,15 @@ def test_every_picture_says_what_is_seen(visit: Window) -> None:
     assert all(drawings)
 
 
+def test_every_picture_keeps_its_proportions(visit: Window) -> None:
+    stretched = visit.page.locator("article img").evaluate_all(
+        "all => all.filter(one => one.clientHeight &&"
+        " Math.abs(one.clientWidth / one.clientHeight / (one.naturalWidth / one.naturalHeight) - 1)"
+        " > 0.05).map(one => one.alt)"
+    )
+    assert stretched == []
+
+
 UNFOLD = """
 document.querySelectorAll('details').forEach(one => one.open = true);
 document.querySelectorAll('.toggle-hidden .toggle-button').forEach(one => one.click());
