@@ -79,7 +79,8 @@ def test_a_call_through_three_services_is_one_trace(traced):
     assert spans[0].parent_id is None
     for parent, child in pairwise(spans):
         assert child.parent_id == parent.span_id
-        assert parent.start <= child.start <= child.end <= parent.end
+        # A server ends its span after its answer has left, so the caller's may end before it.
+        assert parent.start <= child.start <= parent.end
     assert began <= spans[0].start <= spans[0].end <= ended
     assert spans[-1].name == "POST /debits"
     assert not any(span.error for span in spans)
