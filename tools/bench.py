@@ -29,7 +29,9 @@ from shoplab import Lab
 from shoplab.measure.accuracy import measure_accuracy
 from shoplab.paths import home_directory
 from shoplab.stack import connect
-from shoplab.stack.kafka import HOST, Broker, free_ports
+from shoplab.stack.kafka import Broker
+from shoplab.stack.ports import free_ports
+from shoplab.stack.server import LOOPBACK
 from shoplab.stack.setup import set_up
 from shoplab.stack.shared import memory
 from shoplab.stack.state import left_behind
@@ -102,7 +104,7 @@ class DefaultBroker(Broker):
 
     def _properties(self) -> str:
         client, controller = self.voters[self.broker_id]
-        return DEFAULT_SETTINGS.format(host=HOST, client=client, controller=controller)
+        return DEFAULT_SETTINGS.format(host=LOOPBACK, client=client, controller=controller)
 
 
 @dataclass

@@ -87,7 +87,7 @@ def _redis() -> Finding:
     binary, skipped = survey()
     note = "".join(f"; skipped: {reason}" for reason in skipped)
     if binary is None:
-        return Finding(f"Redis: no server can be run{note}", False, "run `make` again")
+        return Finding(f"Redis: no server can be run{note}", False, "run `make setup` again")
     return Finding(f"Redis: {binary}{note}")
 
 

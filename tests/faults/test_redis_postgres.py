@@ -131,8 +131,8 @@ def test_a_port_taken_between_choice_and_start_is_replaced(
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        ports = iter([other.getsockname()[1], redis.free_port()])
-        monkeypatch.setattr(redis, "free_port", lambda: next(ports))
+        ports = iter([[other.getsockname()[1]], redis.free_ports(1)])
+        monkeypatch.setattr(redis, "free_ports", lambda _: next(ports))
         make(redis.Redis, servers).start()
         with pytest.raises(StopIteration):
             next(ports)
@@ -142,7 +142,7 @@ def test_a_port_that_stays_taken_is_named(servers: Path, monkeypatch: pytest.Mon
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        monkeypatch.setattr(redis, "free_port", lambda: other.getsockname()[1])
+        monkeypatch.setattr(redis, "free_ports", lambda _: [other.getsockname()[1]])
         with pytest.raises(ServerError) as caught:
             make(redis.Redis, servers).start()
     assert "redis died at its start (exit status 1)" in str(caught.value)

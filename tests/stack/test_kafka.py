@@ -1,6 +1,7 @@
 """Brokers that start, serve, are killed, come back, stop; and what is said of a failed start."""
 
 import dataclasses
+import functools
 import os
 import shutil
 import socket
@@ -18,8 +19,12 @@ from kafka.errors import KafkaError
 from shoplab.errors import ServerError
 from shoplab.stack import cluster as cluster_module
 from shoplab.stack.cluster import Cluster
-from shoplab.stack.kafka import Broker, free_ports
+from shoplab.stack.kafka import Broker
+from shoplab.stack.ports import free_ports
 from shoplab.stack.setup import set_up
+from shoplab.waiting import until as wait_until
+
+until = functools.partial(wait_until, timeout=20)
 
 
 @pytest.fixture(scope="session")
@@ -52,15 +57,6 @@ def make_broker(tmp_path, installation):
     yield make
     for broker in made:
         broker.kill()
-
-
-def until(condition, seconds=20.0):
-    """Poll ``condition`` until it is true, and return its value; fail when the time is up."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
-        threading.Event().wait(0.05)
-    return value
 
 
 def write(cluster, topic, values, **options):
@@ -169,7 +165,7 @@ def test_what_exceeds_the_retention_is_gone_within_seconds(make_cluster, configs
     write(cluster, "orders", [b"x" * 10_000] * 400)
     consumer = KafkaConsumer(**cluster.settings())
     partition = TopicPartition("orders", 0)
-    assert until(lambda: consumer.beginning_offsets([partition])[partition] > 200, seconds=8)
+    assert until(lambda: consumer.beginning_offsets([partition])[partition] > 200, timeout=8)
     consumer.close()
 
 

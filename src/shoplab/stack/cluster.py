@@ -10,7 +10,8 @@ from typing import Any
 from shoplab.errors import ServerError
 from shoplab.paths import private_directory
 from shoplab.stack.installation import Installation
-from shoplab.stack.kafka import Broker, free_ports
+from shoplab.stack.kafka import Broker
+from shoplab.stack.ports import free_ports
 
 START_ATTEMPTS = 3
 

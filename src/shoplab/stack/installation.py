@@ -42,10 +42,14 @@ class Installation:
         return FLAGS + ((UNSAFE_FLAG,) if self.java.release >= 24 else ())
 
     @property
+    def broker_jar(self) -> str:
+        """The name of the broker's own jar, with Scala's and Kafka's version: kafka_2.13-4.3.1."""
+        return next(jar.stem for jar in self.jars if jar.name.startswith("kafka_"))
+
+    @property
     def bootstrap(self) -> Path:
         """The feature levels that ``StorageTool format`` writes, the same for every new broker."""
-        version = next(j.stem for j in self.jars if j.name.startswith("kafka_"))
-        return self.cache / f"{version}-bootstrap.checkpoint"
+        return self.cache / f"{self.broker_jar}-bootstrap.checkpoint"
 
     @property
     def aot_cache(self) -> Path | None:

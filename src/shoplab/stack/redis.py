@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shoplab.errors import ServerError, SetupError, last_lines
+from shoplab.stack.ports import free_ports
 from shoplab.stack.server import LOOPBACK, NotReady, Server
 
 START_ATTEMPTS = 3
@@ -45,7 +46,7 @@ def find_binary() -> Binary:
         reasons = "; ".join(skipped) or "none is installed"
         raise SetupError(
             f"No Redis server can be run: {reasons}.",
-            next_step="run `shoplab setup` again, or install a redis-server and look at its PATH",
+            next_step="run `make setup` again, or install a redis-server and look at your PATH",
         )
     return binary
 
@@ -95,13 +96,6 @@ def _version(path: Path) -> str:
     return f"{name} {major}.{minor}{rest}"
 
 
-def free_port() -> int:
-    """A TCP port on the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
 class Redis(Server):
     """A Redis on the loopback with a password, which keeps nothing on disk."""
 
@@ -124,7 +118,7 @@ class Redis(Server):
 
     def prepare(self) -> None:
         """Choose a port and write the configuration; the password stays off the command line."""
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         configuration = self.directory / "redis.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(

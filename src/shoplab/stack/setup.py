@@ -15,7 +15,8 @@ from shoplab.paths import cache_directory
 from shoplab.stack.installation import Installation
 from shoplab.stack.jars import disk_errors, fetch_jars, jar_directory, listed_jars, missing_jars
 from shoplab.stack.java import find_java
-from shoplab.stack.kafka import Broker, free_ports
+from shoplab.stack.kafka import Broker
+from shoplab.stack.ports import free_ports
 
 TRAINING_STOP_TIMEOUT = 60.0
 """Seconds; a JVM that trains writes its cache after the broker has stopped."""

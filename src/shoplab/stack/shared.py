@@ -103,8 +103,8 @@ class Shared:
             return self._server.program()
         assert self._server is not None
         installation = self._server.installation
-        jar = next(jar.stem for jar in installation.jars if jar.name.startswith("kafka_"))
-        return f"Apache Kafka {jar.rpartition('-')[2]} (Java {installation.java.release})"
+        version = installation.broker_jar.rpartition("-")[2]
+        return f"Apache Kafka {version} (Java {installation.java.release})"
 
     def logs(self) -> list[Path]:
         """The logs that exist."""
