@@ -1,4 +1,4 @@
-"""What one run makes on servers that it shares with others: Kafka topics, a PostgreSQL schema."""
+"""What one run makes on servers that it shares with others: topics, groups, a PostgreSQL schema."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ def delete_topics(kafka: Mapping[str, Any], names: Iterable[str]) -> None:
         admin.delete_topics(list(names), raise_errors=False)
     finally:
         admin.close()
+
+
+def members(kafka: Mapping[str, Any], group: str) -> int:
+    """How many members a consumer group has; 0 unless it is stable."""
+    admin = KafkaAdminClient(**kafka)
+    try:
+        described = admin.describe_groups([group])[group]
+    finally:
+        admin.close()
+    return len(described["members"]) if described["group_state"] == "Stable" else 0
 
 
 def create_schema(database_url: str, schema: str) -> str:

@@ -9,8 +9,8 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Container, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # imported on first use: they cost more than a notebook may n
     from shoplab.measure.lag import LagRecording
     from shoplab.measure.load import LoadResult
     from shoplab.measure.spans import Span
-    from shoplab.stack import ClusterHandle, Stack
+    from shoplab.stack import ClusterHandle, PrivateServer, Stack
 
 Value = TypeVar("Value")
 
@@ -59,6 +59,7 @@ class Lab:
         name = re.sub(r"[^\w-]", "-", f"{number}-{self.suffix}")
         self.directory = private_directory(runs / f"{name}.{os.getpid()}")
         self._processes: list[Process] = []
+        self._starting: list[Service] | None = None
         self._topics: dict[str, ClusterHandle | None] = {}
         self._failed = False
         self._stack_in_use: Stack | None = None
@@ -91,6 +92,13 @@ class Lab:
     def cluster(self, brokers: int = 3) -> ClusterHandle:
         """A Kafka cluster of this notebook's own, to break; it ends with the lab."""
         return self._stack.cluster(brokers)
+
+    def postgres(self, max_connections: int = 100) -> PrivateServer:
+        """A PostgreSQL of this notebook's own, to break: its ``url`` is for ``create_engine``.
+
+        It refuses whoever comes beyond ``max_connections``. It ends with the lab.
+        """
+        return self._stack.private("postgres", max_connections=max_connections)
 
     def name(self, base: str) -> str:
         """``base`` with the run's suffix, such as ``orders-7f3a``: for keys, groups and tables."""
@@ -151,9 +159,32 @@ class Lab:
                 port=port,
                 backlog=backlog,
                 limit_concurrency=limit_concurrency,
+                wait=self._starting is None,
             )
         self._processes.append(service)
+        if self._starting is not None:
+            self._starting.append(service)
         return service
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let the services that are served in the block start side by side.
+
+        Their addresses are known at once; all of them answer when the block ends.
+
+        >>> with lab.together():  # doctest: +SKIP
+        ...     payment = lab.serve(payment_service)
+        ...     shop = lab.serve(shop_service, payment.url)
+        """
+        starting: list[Service] = []
+        self._starting = starting
+        try:
+            yield
+        finally:
+            self._starting = None
+        with announced(f"Starting {', '.join(service.name for service in starting)} ..."):
+            for service in starting:
+                service.await_ready()
 
     def run(
         self,
@@ -198,11 +229,24 @@ class Lab:
 
         return watch_lag(self.kafka if cluster is None else cluster.kafka, topic, group)
 
-    def spans(self) -> list[Span]:
-        """The finished spans of all processes of this lab, the earliest start first."""
+    def members(self, group: str) -> int:
+        """How many consumers have joined a group and have their partitions; 0 while it rebalances.
+
+        A consumer that was started a moment ago has not joined yet:
+        ``lab.until(lambda: lab.members(group) == 2)``.
+        """
+        from shoplab.belongings import members
+
+        return members(self.kafka, group)
+
+    def spans(self, since: float = 0.0) -> list[Span]:
+        """The finished spans of all processes of this lab, the earliest start first.
+
+        ``since`` leaves out those that began before a moment, in seconds since the epoch.
+        """
         from shoplab.measure.spans import read_spans
 
-        return read_spans(self.directory / "spans")
+        return [span for span in read_spans(self.directory / "spans") if span.start >= since]
 
     def claim(
         self,

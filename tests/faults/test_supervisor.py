@@ -254,6 +254,19 @@ def test_a_private_cluster_of_a_killed_owner_ends(home: Path) -> None:
         until(lambda: not psutil.pid_exists(broker), SERVERS_STOP)
 
 
+def test_a_private_postgres_ends_with_its_lease(home: Path) -> None:
+    with connect() as stack:
+        mine, other = stack.private("postgres"), stack.private("postgres", max_connections=5)
+        assert mine.url != other.url and mine.program.startswith("PostgreSQL")
+        other.stop()
+        other.stop()
+        assert [process.name() for process in left_behind(home)].count("postgres") > 0
+    with connect() as later:
+        until(lambda: not left_behind(home), SERVERS_STOP)
+        assert later.redis_url
+        assert not list((home / "servers").glob("postgres-*"))
+
+
 def test_a_kafka_that_dies_is_reported_and_started_anew(home: Path) -> None:
     with connect() as stack:
         assert stack.kafka

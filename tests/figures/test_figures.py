@@ -183,12 +183,34 @@ def test_lag_is_drawn_with_its_prediction_beside_it() -> None:
     assert words[1] == "predicted: drained at 20.0 s"
 
 
+def test_lines_show_what_was_measured_what_was_predicted_and_when_a_fault_was() -> None:
+    figure = figures.lines(
+        {"orders": ([0, 1, 2], [10, 20, 30]), "prices": ([0, 1], [5, 5])},
+        x="time (s)",
+        y="waiting (orders)",
+        predictions={"predicted": ([0, 2], [10, 30])},
+        during={"bank slow": (1, 2)},
+    )
+    axes = axes_of(figure)
+    orders, prices, predicted = axes.get_lines()
+    assert list(np.asarray(orders.get_ydata())) == [10, 20, 30]
+    assert (orders.get_color(), prices.get_color()) == (REQUEST, EVENT)
+    assert orders.get_marker() != prices.get_marker()  # told apart without colours
+    assert predicted.get_linestyle() == "--"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (s)", "waiting (orders)")
+    (legend,) = figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words == ["orders", "prices", "predicted"]
+    assert "bank slow" in [text.get_text() for text in axes.texts]
+
+
 def test_every_figure_is_opaque_wide_and_without_a_title(by_request: list[Span]) -> None:
     drawn = [
         figures.sequence(by_request),
         figures.waterfall(by_request),
         figures.latency({"by request": [0.1, 0.2]}),
         figures.outcomes({"by request": {"answered": 3}}),
+        figures.lines({"by request": ([1, 2], [3, 4])}, x="rate", y="time"),
     ]
     for figure in drawn:
         png, size = figure._repr_png_()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
+
 import pytest
 import requests
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import NullPool, create_engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from shoplab import Lab
@@ -151,3 +154,39 @@ def test_a_topic_on_a_cluster_of_ones_own(lab):
     orders = lab.topic("orders", cluster=cluster)
     assert orders in topics_of(cluster.kafka)
     assert orders not in topics_of(lab.kafka)
+
+
+def test_members_counts_the_consumers_that_have_their_partitions(lab):
+    def read(kafka, topic, group):
+        for _ in KafkaConsumer(topic, group_id=group, **kafka):
+            pass
+
+    orders, group = lab.topic("orders", partitions=2), lab.name("email")
+    assert lab.members(group) == 0
+    first = lab.run(read, lab.kafka, orders, group)
+    lab.until(lambda: lab.members(group) == 1, timeout=30)
+    lab.run(read, lab.kafka, orders, group)
+    lab.until(lambda: lab.members(group) == 2, timeout=30)
+    first.stop()
+
+
+def test_spans_since_a_moment_leave_the_earlier_out(traced):
+    with sending("early"):
+        pass
+    moment = time.time()
+    with sending("late"):
+        pass
+    assert [span.name for span in traced.spans()] == ["send early", "send late"]
+    assert [span.name for span in traced.spans(since=moment)] == ["send late"]
+
+
+def test_a_postgres_of_ones_own_is_full_when_it_says_so(lab):
+    shared = create_engine(lab.database_url, poolclass=NullPool)
+    engine = create_engine(lab.postgres(max_connections=10).url, poolclass=NullPool)
+    with ExitStack() as connections:
+        for _ in range(10):
+            connections.enter_context(engine.connect())
+        with pytest.raises(OperationalError, match="too many clients"):
+            engine.connect()
+        with shared.connect() as connection:  # the shared one is another
+            assert connection.execute(text("SELECT 1")).scalar() == 1

@@ -169,3 +169,32 @@ def _connections(pid):
     import psutil
 
     return psutil.Process(pid).net_connections()
+
+
+def test_services_started_together_know_their_addresses_and_all_answer(lab):
+    def front(behind):
+        from fastapi import FastAPI
+
+        app = FastAPI()
+
+        @app.get("/")
+        def ask():
+            return requests.get(behind, timeout=5).json()
+
+        return app
+
+    with lab.together():
+        back = lab.serve(greeter)
+        door = lab.serve(front, back.url)
+    answers = [requests.get(service.url, timeout=5).json() for service in (back, door)]
+    assert answers == [{"greeting": "hello", "pid": back.pid}] * 2
+
+
+def test_of_services_started_together_one_that_dies_is_named(lab):
+    def broken():
+        raise RuntimeError("no bank today")
+
+    with pytest.raises(ProcessError, match=r"broken died[\s\S]*no bank today"), lab.together():
+        lab.serve(broken)
+        lab.serve(greeter)
+    assert requests.get(lab.serve(greeter).url, timeout=5).ok  # alone again, and awaited

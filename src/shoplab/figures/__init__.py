@@ -1,6 +1,6 @@
 """The course's figures, all in one look; each function returns one that a notebook shows once."""
 
-from shoplab.figures.charts import lag, latency, outcomes
+from shoplab.figures.charts import lag, latency, lines, outcomes
 from shoplab.figures.sequence_diagram import sequence
 from shoplab.figures.style import EVENT, FAILURE, NEUTRAL, PREDICTION, REQUEST, Chart
 from shoplab.figures.trace_waterfall import waterfall
@@ -14,6 +14,7 @@ __all__ = [
     "Chart",
     "lag",
     "latency",
+    "lines",
     "outcomes",
     "sequence",
     "waterfall",

@@ -1,7 +1,8 @@
-"""Figures of counts and times: latency distributions, outcomes of a load, lag over time."""
+"""Figures of counts and times: latencies, outcomes of a load, lag over time, plain curves."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,12 @@ BAR = 0.34
 """Inches for the height of a bar."""
 PER_LINE = 3
 """Outcomes named in one line; more would not fit."""
+
+FEW = 20
+"""Values up to which a curve shows a mark for each."""
+
+Curve = tuple[ArrayLike, ArrayLike]
+"""The x and the y values of a curve."""
 
 
 @styled
@@ -163,6 +170,59 @@ def lag(recording: LagOverTime, prediction: LagOverTime | None = None) -> Chart:
     if prediction is not None:  # a single line needs no name, and a plateau would run into it
         # a drained lag leaves the upper right free, a growing one the upper left
         axes.legend(loc="upper left" if drained is None else "upper right", labelcolor="linecolor")
+    return figure
+
+
+@styled
+def lines(
+    curves: Mapping[str, Curve],
+    *,
+    x: str,
+    y: str,
+    predictions: Mapping[str, Curve] | None = None,
+    colours: Mapping[str, str] | None = None,
+    during: Mapping[str, tuple[float, float]] | None = None,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> Chart:
+    """Measured curves as lines with a point for each value, predicted ones dashed in grey.
+
+    ``x`` and ``y`` say what the axes show and in which unit. Colours default to request, event,
+    neutral, in this order. ``during`` names shaded stretches of the x axis, such as a fault.
+    """
+    colours = dict(zip(curves, (REQUEST, EVENT, NEUTRAL, FAILURE), strict=False)) | dict(
+        colours or {}
+    )
+    figure = chart(3.4)
+    axes = figure.add_subplot(xlabel=x, ylabel=y)
+    for label, (begin, end) in (during or {}).items():
+        axes.axvspan(begin, end, color=FAILURE, alpha=0.12, linewidth=0)
+        axes.annotate(
+            label,
+            ((begin + end) / 2, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -4),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            color=FAILURE,
+            path_effects=OUTLINE,
+        )
+    for (label, (across, up)), mark in zip(curves.items(), itertools.cycle("os^Dv"), strict=False):
+        mark = mark if len(np.asarray(across)) <= FEW else ""
+        axes.plot(across, up, color=colours[label], label=label, marker=mark)
+    for label, (across, up) in (predictions or {}).items():
+        axes.plot(across, up, "--", color=PREDICTION, linewidth=1.6, label=label, zorder=3)
+    if log_x:
+        axes.set_xscale("log")
+    if log_y:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    plain = FuncFormatter(lambda value, _: f"{value:,.12g}")
+    axes.xaxis.set_major_formatter(plain)
+    axes.yaxis.set_major_formatter(plain)
+    figure.legend(loc="outside upper left", ncols=2, labelcolor="linecolor", columnspacing=1.2)
     return figure
 
 

@@ -189,8 +189,13 @@ class Service(Process):
         port: int | None = None,
         backlog: int | None = None,
         limit_concurrency: int | None = None,
+        wait: bool = True,
     ) -> None:
-        """Start the service, and return when it answers; ``Lab.serve`` says what the limits are."""
+        """Start the service; ``Lab.serve`` says what the limits are.
+
+        Returns when the service answers, or with ``wait=False`` at once: who starts several side
+        by side calls ``await_ready`` on each.
+        """
         super().__init__(
             factory, arguments, keywords, name=name, directory=directory, traced=traced
         )
@@ -200,7 +205,10 @@ class Service(Process):
             "uvicorn": {name: value for name, value in limits.items() if value is not None},
         }
         self._port = Port(port)
-        self._start()
+        self._ready: int | None = None
+        self._launch()
+        if wait:
+            self.await_ready()
 
     @property
     def url(self) -> str:
@@ -208,37 +216,50 @@ class Service(Process):
         self._raise_if_died()
         return f"http://127.0.0.1:{self._port.number}"
 
+    def await_ready(self) -> None:
+        """Return when the service answers; ``ProcessError`` if it dies first. Safe to repeat."""
+        if self._ready is None:
+            return
+        poll = select.poll()
+        poll.register(self._ready, select.POLLIN)
+        try:
+            if not poll.poll(START_TIMEOUT * 1000):
+                self.kill()
+                raise ProcessError(
+                    f"{self.name} did not serve within {START_TIMEOUT:.0f} s.",
+                    next_step="look in the log for what its factory waits for",
+                    log=self.log,
+                )
+            if not os.read(self._ready, 1):  # closed without a word: it died
+                self._raise_death()
+        finally:
+            self._forget_ready()
+
     def _start(self, *, keep_open: tuple[int, ...] = ()) -> None:
+        self._launch()
+        self.await_ready()
+
+    def _launch(self) -> None:
         # Only the child may hold the listening socket: a copy here would go on accepting
         # connections into its backlog after the child's death, where callers must be refused.
-        ready, ready_child = os.pipe()
-        try:
-            with self._port.listener() as listener, os.fdopen(ready_child, "wb"):
-                inherited = {"listener": listener.fileno(), "ready": ready_child}
-                self._order["service"] = self._settings | inherited
-                super()._start(keep_open=tuple(inherited.values()))
-            self._await_ready(ready)
-        finally:
-            os.close(ready)
+        self._forget_ready()
+        self._ready, ready_child = os.pipe()
+        with self._port.listener() as listener, os.fdopen(ready_child, "wb"):
+            inherited = {"listener": listener.fileno(), "ready": ready_child}
+            self._order["service"] = self._settings | inherited
+            super()._start(keep_open=tuple(inherited.values()))
 
-    def _await_ready(self, ready: int) -> None:
-        poll = select.poll()
-        poll.register(ready, select.POLLIN)
-        if not poll.poll(START_TIMEOUT * 1000):
-            self.kill()
-            raise ProcessError(
-                f"{self.name} did not serve within {START_TIMEOUT:.0f} s.",
-                next_step="look in the log for what its factory waits for",
-                log=self.log,
-            )
-        if not os.read(ready, 1):  # closed without a word: it died
-            self._raise_death()
+    def _forget_ready(self) -> None:
+        if self._ready is not None:
+            os.close(self._ready)
+            self._ready = None
 
     def release(self) -> None:
         """Stop for good, and give the port back."""
         try:
             super().release()
         finally:
+            self._forget_ready()
             self._port.release()
 
 

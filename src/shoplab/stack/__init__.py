@@ -20,7 +20,7 @@ from shoplab.paths import home_directory
 from shoplab.stack import external
 from shoplab.stack.lease import Lease, open_lease
 
-__all__ = ["ClusterHandle", "Stack", "connect"]
+__all__ = ["ClusterHandle", "PrivateServer", "Stack", "connect"]
 
 
 def connect(home: Path | None = None) -> Stack:
@@ -67,6 +67,11 @@ class Stack:
             "cluster", f"Starting {brokers} Kafka brokers ...", brokers=brokers
         )
         return ClusterHandle(self._open(), made)
+
+    def private(self, kind: str, **options: Any) -> PrivateServer:
+        """A server of one's own, to break ("postgres"); it ends with this stack at the latest."""
+        made = self._open().request("private", f"Starting {kind} ...", kind=kind, options=options)
+        return PrivateServer(self._open(), made)
 
     def status(self) -> dict[str, Any] | None:
         """What runs (see ``Supervisor.status``); None where nothing does. Starts nothing."""
@@ -134,7 +139,7 @@ class ClusterHandle:
 
     def stop(self) -> None:
         """Stop the cluster and remove its data. Safe to repeat."""
-        self._lease.request("stop", "Stopping a Kafka cluster ...", cluster=self._name)
+        self._lease.request("stop", "Stopping a Kafka cluster ...", name=self._name)
         self.brokers = []
 
     def _act(self, action: str, broker: int) -> int | None:
@@ -151,3 +156,17 @@ class ClusterHandle:
             action=action,
         )
         return pid
+
+
+class PrivateServer:
+    """A server of one's own: ``url`` for its client, ``program`` for people."""
+
+    def __init__(self, lease: Lease, made: dict[str, Any]) -> None:
+        self._lease = lease
+        self._name = made["name"]
+        self.url: str = made["settings"]["url"]
+        self.program: str = made["program"]
+
+    def stop(self) -> None:
+        """Stop the server and remove its data. Safe to repeat."""
+        self._lease.request("stop", f"Stopping {self.program} ...", name=self._name)

@@ -28,7 +28,7 @@ listen_addresses = ''
 unix_socket_directories = '{sockets}'
 unix_socket_permissions = 0700
 port = {port}
-max_connections = 100
+max_connections = {max_connections}
 shared_buffers = 32MB
 wal_level = logical
 jit = off
@@ -71,19 +71,24 @@ class Postgres(Server):
     #: "fast shutdown": SIGTERM would wait until the last client has gone
     stop_signal = signal.SIGINT
 
-    def __init__(self, directory: Path, home: Path) -> None:
+    def __init__(
+        self, directory: Path, home: Path, *, sockets: str = "pg", max_connections: int = 100
+    ) -> None:
+        """``sockets`` names the socket's directory: one for each server of a home."""
         super().__init__("postgres", directory, home)
         self.data = self.directory / "data"
+        self.max_connections = max_connections
+        self._sockets = sockets
 
     @property
     def sockets(self) -> Path:
         """The directory of the socket."""
-        return private_directory(self.socket(self.home).parent)
+        return private_directory(self.socket(self.home, self._sockets).parent)
 
     @staticmethod
-    def socket(home: Path) -> Path:
-        """The socket of the PostgreSQL of ``home``; short, since such paths end at 104 bytes."""
-        return socket_directory(home) / "pg" / f".s.PGSQL.{PORT}"
+    def socket(home: Path, name: str = "pg") -> Path:
+        """The socket of a PostgreSQL of ``home``; short, since such paths end at 104 bytes."""
+        return socket_directory(home) / name / f".s.PGSQL.{PORT}"
 
     def prepare(self) -> None:
         """Format the data directory once; it gets its name when it is complete."""
@@ -115,7 +120,11 @@ class Postgres(Server):
                 log=self.log,
             )
         with (unfinished / "postgresql.conf").open("a") as configuration:
-            configuration.write(CONFIGURATION.format(sockets=self.sockets, port=PORT))
+            configuration.write(
+                CONFIGURATION.format(
+                    sockets=self.sockets, port=PORT, max_connections=self.max_connections
+                )
+            )
         unfinished.rename(self.data)
 
     def command(self) -> list[str]:

@@ -30,6 +30,16 @@ def make_cluster(directory: Path, home: Path, brokers: int) -> Cluster:
     return Cluster(directory, home, set_up(), brokers)
 
 
+def make_private(kind: str, directory: Path, home: Path, options: dict[str, Any]) -> Server:
+    """A server for one lease alone, not started yet; ``options`` are its constructor's."""
+    if kind == "postgres":
+        return Postgres(directory, home, sockets=directory.name[-12:], **options)
+    raise ServerError(
+        f"There is no private server of the kind {kind}.",
+        next_step="run `shoplab down`: another version of shoplab started the supervisor",
+    )
+
+
 class Shared:
     """One kind of server, at most one of it, for all leases together."""
 

@@ -16,7 +16,7 @@ import psutil
 from shoplab.errors import DeadlineError
 from shoplab.stack.server import MARK
 
-VERSION = 1
+VERSION = 2
 """Of the state file and of the conversation on the socket; another version is not understood."""
 
 

@@ -27,7 +27,8 @@ import psutil
 from shoplab.errors import LabError, ServerError
 from shoplab.paths import private_directory, socket_directory
 from shoplab.stack.lease import socket_path
-from shoplab.stack.shared import KINDS, Shared, make_cluster, memory
+from shoplab.stack.server import Server
+from shoplab.stack.shared import KINDS, Shared, make_cluster, make_private, memory
 from shoplab.stack.state import VERSION, exclusive, sweep, write_state
 
 log = logging.getLogger(__name__)
@@ -113,18 +114,18 @@ class Supervisor:
             "grace_s": self.grace,
             "pinned": self.pinned,
             "leases": len(self.leases) - 1,  # without the one that asks
-            "clusters": sum(len(lease.clusters) for lease in list(self.leases)),
+            "clusters": sum(len(lease.private) for lease in list(self.leases)),
             "servers": {kind: shared.status() for kind, shared in self.shared.items()},
         }
 
 
 class Lease:
-    """One user's connection, and the private clusters that live as long as it does."""
+    """One user's connection, and the private clusters and servers that live as long as it does."""
 
     def __init__(self, supervisor: Supervisor, connection: socket.socket) -> None:
         self.supervisor = supervisor
         self.connection = connection
-        self.clusters: dict[str, Any] = {}
+        self.private: dict[str, Any] = {}
         self._closed = False
         self._busy = threading.Lock()
 
@@ -142,18 +143,21 @@ class Lease:
             self.supervisor.leases.discard(self)
 
     def close(self) -> None:
-        """End the lease: the connection and every private cluster. Safe to repeat."""
+        """End the lease: the connection and all that is private to it. Safe to repeat."""
         with self._busy:
             self._closed = True
             with suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
-            for name in list(self.clusters):
-                self._stop_cluster(name)
+            for name in list(self.private):
+                self._stop_private(name)
             self.connection.close()
 
     def processes(self) -> list[Any]:
-        """The brokers of this lease's clusters."""
-        return [b for cluster in self.clusters.values() for b in cluster.brokers.values()]
+        """The servers of this lease alone, each broker of its clusters among them."""
+        found: list[Any] = []
+        for made in self.private.values():
+            found += [made] if isinstance(made, Server) else made.brokers.values()
+        return found
 
     @staticmethod
     def _send(stream: Any, message: dict[str, Any]) -> None:
@@ -186,8 +190,10 @@ class Lease:
                 return self._start_cluster(brokers)
             case {"do": "broker", "cluster": str(name), "id": int(broker), "action": str(action)}:
                 return self._act_on_broker(name, broker, action)
-            case {"do": "stop", "cluster": str(name)}:
-                return self._stop_cluster(name)
+            case {"do": "private", "kind": str(kind), "options": dict(options)}:
+                return self._start_private(kind, options)
+            case {"do": "stop", "name": str(name)}:
+                return self._stop_private(name)
             case {"do": "status"}:
                 return self.supervisor.status()
             case {"do": "pin"}:
@@ -204,16 +210,26 @@ class Lease:
     def _start_cluster(self, brokers: int) -> dict[str, Any]:
         name = f"cluster-{time.time_ns():x}"
         cluster = make_cluster(self.supervisor.directory / name, self.supervisor.home, brokers)
-        self.clusters[name] = cluster
-        try:
-            cluster.start()
-        except BaseException:
-            self._stop_cluster(name, remove=False)  # the error names logs in there
-            raise
+        self._start(name, cluster)
         return {"cluster": name, "brokers": list(cluster.brokers), "kafka": cluster.settings()}
 
+    def _start_private(self, kind: str, options: dict[str, Any]) -> dict[str, Any]:
+        name = f"{kind}-{time.time_ns():x}"
+        home = self.supervisor.home
+        server = make_private(kind, self.supervisor.directory / name, home, options)
+        self._start(name, server)
+        return {"name": name, "settings": server.settings(), "program": server.program()}
+
+    def _start(self, name: str, made: Any) -> None:
+        self.private[name] = made
+        try:
+            made.start()
+        except BaseException:
+            self._stop_private(name, remove=False)  # the error names logs in there
+            raise
+
     def _act_on_broker(self, name: str, broker: int, action: str) -> int | None:
-        cluster = self.clusters.get(name)
+        cluster = self.private.get(name)
         if cluster is None or broker not in cluster.brokers:
             raise ServerError(
                 f"There is no broker {broker} in a cluster {name} of this lab.",
@@ -226,12 +242,12 @@ class Lease:
         pid: int | None = cluster.pid(broker)
         return pid
 
-    def _stop_cluster(self, name: str, remove: bool = True) -> None:
-        cluster = self.clusters.pop(name, None)
-        if cluster is not None:
-            cluster.stop()
+    def _stop_private(self, name: str, remove: bool = True) -> None:
+        made = self.private.pop(name, None)
+        if made is not None:
+            made.stop()
             if remove:
-                shutil.rmtree(cluster.directory, ignore_errors=True)
+                shutil.rmtree(made.directory, ignore_errors=True)
 
 
 def run(home: Path, announce: Any) -> None:
