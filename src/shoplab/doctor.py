@@ -14,7 +14,9 @@ from shoplab.errors import LabError
 from shoplab.paths import cache_directory, home_directory
 from shoplab.stack import external
 from shoplab.stack.postgres import version
+from shoplab.stack.rabbitmq import script
 from shoplab.stack.redis import survey
+from shoplab.stack.shared import KINDS
 from shoplab.stack.state import left_behind, read_state
 from shoplab.system import require_supported_system
 
@@ -43,7 +45,8 @@ def examine() -> Iterator[Finding]:
         _locale,
         _proxy,
         _stack,
-        *(lambda kind=kind: _external(kind) for kind in external.VARIABLES),
+        _rabbitmq,
+        *(lambda kind=kind: _external(kind) for kind in KINDS),
     ):
         yield _guarded(check)
 
@@ -93,6 +96,15 @@ def _redis() -> Finding:
 
 def _postgres() -> Finding:
     return Finding(f"PostgreSQL: {version()}")
+
+
+def _rabbitmq() -> Finding:
+    if external.named("rabbitmq"):
+        return _external("rabbitmq")
+    found = script()
+    if found is None:
+        return Finding("no RabbitMQ; only the notebook that compares brokers would use one")
+    return Finding(f"RabbitMQ: {found}")
 
 
 def _directories() -> Finding:

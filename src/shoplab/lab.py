@@ -89,6 +89,15 @@ class Lab:
 
         return create_schema(self._stack.database_url, self._schema)
 
+    @cached_property
+    def rabbitmq_url(self) -> str | None:
+        """The address for ``pika.URLParameters``; None where no RabbitMQ is at hand.
+
+        That is one of this notebook's own, where ``rabbitmq-server`` is installed, or the one that
+        ``RABBITMQ_URL`` names.
+        """
+        return self._stack.rabbitmq_url
+
     def cluster(self, brokers: int = 3) -> ClusterHandle:
         """A Kafka cluster of this notebook's own, to break; it ends with the lab."""
         return self._stack.cluster(brokers)

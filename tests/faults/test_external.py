@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from shoplab.errors import ServerError
-from shoplab.stack import connect, external
+from shoplab.stack import Stack, connect, external
 
 
 @pytest.fixture
@@ -39,6 +39,10 @@ def test_external_servers_are_used_and_no_local_one_is_started(
     assert redis.Redis.from_url(local["REDIS_URL"]).ping()
 
 
+def use(stack: Stack, kind: str) -> object:
+    return stack.rabbitmq_url if kind == "rabbitmq" else stack.use(kind)
+
+
 def test_a_plain_postgresql_url_gets_the_driver(
     local: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +64,8 @@ def test_a_plain_postgresql_url_gets_the_driver(
         ("kafka", "127.0.0.1:1", "nobody listens there"),
         ("kafka", "nowhere.invalid:9092", "nobody listens there"),
         ("kafka", "nonsense", "nobody listens there"),
+        ("rabbitmq", "amqp://me:secret@127.0.0.1:1/", "AMQPConnection"),
+        ("rabbitmq", "amqp://me:secret@nowhere.invalid/", "not known"),
     ],
 )
 def test_a_wrong_address_is_one_sentence_without_the_password(
@@ -68,7 +74,7 @@ def test_a_wrong_address_is_one_sentence_without_the_password(
     variable = external.VARIABLES[kind]
     monkeypatch.setenv(variable, address)
     with connect() as stack, pytest.raises(ServerError) as caught:
-        stack.use(kind)
+        use(stack, kind)
     said = str(caught.value)
     assert reason in said
     assert variable in said
@@ -108,7 +114,7 @@ def test_kafka_settings_for_a_cluster_that_wants_a_password(
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["redis", "postgres", "kafka"])
+@pytest.mark.parametrize("kind", ["redis", "postgres", "kafka", "rabbitmq"])
 def test_a_server_that_accepts_and_says_nothing_is_given_up(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -118,10 +124,14 @@ def test_a_server_that_accepts_and_says_nothing_is_given_up(
         accepting = threading.Thread(target=lambda: held.append(mute.accept()), daemon=True)
         held: list[object] = []
         accepting.start()
-        address = {"redis": f"redis://{host}/0", "postgres": f"postgresql://me@{host}/x"}
+        address = {
+            "redis": f"redis://{host}/0",
+            "postgres": f"postgresql://me@{host}/x",
+            "rabbitmq": f"amqp://me:secret@{host}/",
+        }
         monkeypatch.setenv(external.VARIABLES[kind], address.get(kind, host))
         with connect() as stack, pytest.raises(ServerError, match="cannot be used"):
-            stack.use(kind)
+            use(stack, kind)
 
 
 @pytest.mark.parametrize(

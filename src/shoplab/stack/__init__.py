@@ -19,6 +19,7 @@ from shoplab.errors import ServerError
 from shoplab.paths import home_directory
 from shoplab.stack import external
 from shoplab.stack.lease import Lease, open_lease
+from shoplab.stack.rabbitmq import installed
 
 __all__ = ["ClusterHandle", "PrivateServer", "Stack", "connect"]
 
@@ -61,6 +62,17 @@ class Stack:
         )
         return dict(settings)
 
+    @property
+    def rabbitmq_url(self) -> str | None:
+        """For ``pika.URLParameters``: of ``RABBITMQ_URL``, or of one started here.
+
+        None where neither is: no package registry of ours has a RabbitMQ.
+        """
+        elsewhere = external.settings("rabbitmq")
+        if elsewhere:
+            return str(elsewhere["url"])
+        return self.private("rabbitmq").url if installed() else None
+
     def cluster(self, brokers: int = 3) -> ClusterHandle:
         """A Kafka cluster of one's own, to break; it ends with this stack at the latest."""
         made = self._open().request(
@@ -69,7 +81,7 @@ class Stack:
         return ClusterHandle(self._open(), made)
 
     def private(self, kind: str, **options: Any) -> PrivateServer:
-        """A server of one's own, to break ("postgres"); it ends with this stack at the latest."""
+        """A server of one's own ("postgres", "rabbitmq"); it ends with this stack at the latest."""
         made = self._open().request("private", f"Starting {kind} ...", kind=kind, options=options)
         return PrivateServer(self._open(), made)
 

@@ -7,12 +7,14 @@
 ``KAFKA_SASL_PASSWORD``, ``KAFKA_SSL_CAFILE`` | how to log in to it |
 | ``REDIS_URL`` | Redis, as ``redis://:password@host:port/0`` |
 | ``DATABASE_URL`` | PostgreSQL, as ``postgresql://user:password@host:port/database`` |
+| ``RABBITMQ_URL`` | RabbitMQ, as ``amqp://user:password@host:port/vhost`` |
 
 Each is checked by a round trip before its first use.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -27,6 +29,7 @@ VARIABLES = {
     "kafka": "KAFKA_BOOTSTRAP_SERVERS",
     "redis": "REDIS_URL",
     "postgres": "DATABASE_URL",
+    "rabbitmq": "RABBITMQ_URL",
 }
 
 KAFKA_OPTIONS = {
@@ -51,7 +54,8 @@ def settings(kind: str) -> dict[str, Any]:
     address = os.environ.get(VARIABLES[kind])
     if not address:
         return {}
-    return {"kafka": _kafka, "redis": _redis, "postgres": _postgres}[kind](address)
+    look = {"kafka": _kafka, "redis": _redis, "postgres": _postgres, "rabbitmq": _rabbitmq}
+    return look[kind](address)
 
 
 def masked(address: str) -> str:
@@ -130,6 +134,23 @@ def _postgres(address: str) -> dict[str, Any]:
         cause = getattr(error, "orig", None) or error
         raise _unusable("postgres", address, _first_line(cause)) from None
     return {"url": url.render_as_string(hide_password=False)}
+
+
+def _rabbitmq(address: str) -> dict[str, Any]:
+    import pika
+    from pika.adapters.utils.connection_workflow import AMQPConnectorException
+
+    # It reports each refused connection several times; ours is one sentence.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    try:
+        parameters = pika.URLParameters(address)
+        parameters.connection_attempts = 1
+        parameters.socket_timeout = parameters.stack_timeout = DEADLINE
+        with pika.BlockingConnection(parameters) as connection:
+            connection.channel()
+    except (pika.exceptions.AMQPError, AMQPConnectorException, OSError, ValueError) as error:
+        raise _unusable("rabbitmq", address, _first_line(error)) from error
+    return {"url": address}
 
 
 def _first_line(error: BaseException) -> str:

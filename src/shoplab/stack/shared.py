@@ -12,6 +12,7 @@ import psutil
 
 from shoplab.errors import ServerError
 from shoplab.stack.postgres import Postgres
+from shoplab.stack.rabbitmq import RabbitMQ
 from shoplab.stack.redis import Redis
 from shoplab.stack.server import Server
 
@@ -34,6 +35,8 @@ def make_private(kind: str, directory: Path, home: Path, options: dict[str, Any]
     """A server for one lease alone, not started yet; ``options`` are its constructor's."""
     if kind == "postgres":
         return Postgres(directory, home, sockets=directory.name[-12:], **options)
+    if kind == "rabbitmq":
+        return RabbitMQ(directory, home)
     raise ServerError(
         f"There is no private server of the kind {kind}.",
         next_step="run `shoplab down`: another version of shoplab started the supervisor",
