@@ -179,7 +179,8 @@ class Lab:
     def together(self) -> Iterator[None]:
         """Let the services that are served in the block start side by side.
 
-        Their addresses are known at once; all of them answer when the block ends.
+        Their addresses are known at once, and refuse connections until a service is up; all of them
+        answer when the block ends.
 
         >>> with lab.together():  # doctest: +SKIP
         ...     payment = lab.serve(payment_service)

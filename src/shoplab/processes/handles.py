@@ -104,9 +104,8 @@ class Process:
 
         A service keeps its address; the log goes on.
         """
-        if self.alive:
-            self.stop()
-        self._reap()
+        self._death_known = True  # also one that comes while we ask
+        self.stop()
         self._start()
 
     def release(self) -> None:
