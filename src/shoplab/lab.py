@@ -52,7 +52,7 @@ class Lab:
     def __init__(self, number: str, *, service: str = "notebook", traced: bool = True) -> None:
         """Make the run's directory; no server starts yet."""
         self.number = number
-        self.suffix = secrets.token_hex(2)
+        self.suffix = secrets.token_hex(3)
         self.traced = traced
         runs = private_directory(home_directory() / "runs")
         _sweep(runs)
@@ -110,7 +110,7 @@ class Lab:
         return self._stack.private("postgres", max_connections=max_connections)
 
     def name(self, base: str) -> str:
-        """``base`` with the run's suffix, such as ``orders-7f3a``: for keys, groups and tables."""
+        """``base`` with the run's suffix, such as ``orders-7f3a9c``: for keys, groups and tables."""
         return f"{base}-{self.suffix}"
 
     def topic(

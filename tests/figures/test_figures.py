@@ -82,7 +82,7 @@ def by_request() -> list[Span]:
 @pytest.fixture
 def by_event() -> list[Span]:
     sent = span("order_service", "PRODUCER", 100.0, 100.1)
-    return [sent, span("email", "CONSUMER", 100.3, 100.9, parent=sent, name="process orders-7f3a")]
+    return [sent, span("email", "CONSUMER", 100.3, 100.9, parent=sent, name="process orders-7f3a9c")]
 
 
 def test_a_call_is_an_arrow_there_and_one_back_at_their_true_times(by_request: list[Span]) -> None:

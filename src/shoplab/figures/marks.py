@@ -31,8 +31,8 @@ def colour_of(span: Span) -> str:
 
 
 def shown(name: str) -> str:
-    """A name without the run's own suffix, such as '-7f3a', and without underscores."""
-    return re.sub(r"-[0-9a-f]{4}\b", "", name).replace("_", " ")
+    """A name without the run's own suffix, such as '-7f3a9c', and without underscores."""
+    return re.sub(r"-[0-9a-f]{6}\b", "", name).replace("_", " ")
 
 
 def duration(span: Span) -> str:
