@@ -62,6 +62,8 @@ document.querySelectorAll('.toggle-hidden .toggle-button').forEach(one => one.cl
 
 def test_axe_finds_nothing(visit: Window) -> None:
     visit.page.evaluate(UNFOLD)
+    if visit.page.locator(".toggle-button").count():
+        visit.page.wait_for_timeout(400)  # the theme waits 300 ms before it looks what can scroll
     visit.page.evaluate(AXE)
     found = visit.page.evaluate(
         "axe.run(document, {resultTypes: ['violations'],"
