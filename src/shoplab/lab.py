@@ -110,7 +110,7 @@ class Lab:
         return self._stack.private("postgres", max_connections=max_connections)
 
     def name(self, base: str) -> str:
-        """``base`` with the run's suffix, such as ``orders-7f3a9c``: for keys, groups and tables."""
+        """``base`` with the run's suffix, ``orders-7f3a9c`` say: for keys, groups and tables."""
         return f"{base}-{self.suffix}"
 
     def topic(

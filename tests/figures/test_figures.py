@@ -82,7 +82,7 @@ def by_request() -> list[Span]:
 @pytest.fixture
 def by_event() -> list[Span]:
     sent = span("order_service", "PRODUCER", 100.0, 100.1)
-    return [sent, span("email", "CONSUMER", 100.3, 100.9, parent=sent, name="process orders-7f3a9c")]
+    return [sent, span("email", "CONSUMER", 100.3, 100.9, parent=sent, name="process mail-7f3a9c")]
 
 
 def test_a_call_is_an_arrow_there_and_one_back_at_their_true_times(by_request: list[Span]) -> None:
@@ -110,7 +110,7 @@ def test_an_event_is_one_arrow_and_nobody_waits(by_event: list[Span]) -> None:
     ((start, end, colour),) = arrows(axes)
     assert (start[1], end[1]) == pytest.approx((0, 300))
     assert colour == to_rgba(EVENT)
-    assert texts(axes) == ["process orders"]
+    assert texts(axes) == ["process mail"]
 
 
 def test_a_link_is_drawn_as_the_arrow_that_it_is() -> None:
