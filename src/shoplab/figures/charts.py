@@ -182,8 +182,6 @@ def lines(
     predictions: Mapping[str, Curve] | None = None,
     colours: Mapping[str, str] | None = None,
     during: Mapping[str, tuple[float, float]] | None = None,
-    log_x: bool = False,
-    log_y: bool = False,
 ) -> Chart:
     """Measured curves as lines with a point for each value, predicted ones dashed in grey.
 
@@ -213,12 +211,7 @@ def lines(
         axes.plot(across, up, color=colours[label], label=label, marker=mark)
     for label, (across, up) in (predictions or {}).items():
         axes.plot(across, up, "--", color=PREDICTION, linewidth=1.6, label=label, zorder=3)
-    if log_x:
-        axes.set_xscale("log")
-    if log_y:
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0)
     plain = FuncFormatter(lambda value, _: f"{value:,.12g}")
     axes.xaxis.set_major_formatter(plain)
     axes.yaxis.set_major_formatter(plain)

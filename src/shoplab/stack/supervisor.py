@@ -114,7 +114,7 @@ class Supervisor:
             "grace_s": self.grace,
             "pinned": self.pinned,
             "leases": len(self.leases) - 1,  # without the one that asks
-            "clusters": sum(len(lease.private) for lease in list(self.leases)),
+            "private": sum(len(lease.private) for lease in list(self.leases)),
             "servers": {kind: shared.status() for kind, shared in self.shared.items()},
         }
 
