@@ -47,13 +47,9 @@ def delete_topics(kafka: Mapping[str, Any], names: Iterable[str]) -> None:
         admin.close()
 
 
-def members(kafka: Mapping[str, Any], group: str) -> int:
+def members(admin: KafkaAdminClient, group: str) -> int:
     """How many members a consumer group has; 0 unless it is stable."""
-    admin = KafkaAdminClient(**kafka)
-    try:
-        described = admin.describe_groups([group])[group]
-    finally:
-        admin.close()
+    described = admin.describe_groups([group])[group]
     return len(described["members"]) if described["group_state"] == "Stable" else 0
 
 

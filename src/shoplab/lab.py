@@ -26,6 +26,9 @@ from shoplab.processes.environment import loopback_without_proxy
 from shoplab.waiting import announced, until
 
 if TYPE_CHECKING:  # imported on first use: they cost more than a notebook may need
+    from kafka import KafkaAdminClient
+    from kafka.consumer.fetcher import ConsumerRecord
+
     from shoplab.claims import Value as Measured
     from shoplab.measure.lag import LagRecording
     from shoplab.measure.load import LoadResult
@@ -239,6 +242,27 @@ class Lab:
 
         return watch_lag(self.kafka if cluster is None else cluster.kafka, topic, group)
 
+    def lag(self, topic: str, group: str) -> int:
+        """How many records of a topic the group has yet to handle, now.
+
+        That is up to the end from what the group has committed, or from the first record where it
+        has committed nothing: ``lab.until(lambda: lab.lag(topic, group) == 0)``.
+        """
+        from shoplab.measure.lag import lag
+
+        return lag(self._admin, topic, group)
+
+    def records(
+        self, topic: str, *, cluster: ClusterHandle | None = None, **settings: Any
+    ) -> list[ConsumerRecord]:
+        """What is in a topic, from its first record to its end; see ``shoplab.measure.records``.
+
+        ``settings`` are the consumer's, such as ``isolation_level="read_committed"``.
+        """
+        from shoplab.measure.records import read_records
+
+        return read_records(self.kafka if cluster is None else cluster.kafka, topic, **settings)
+
     def members(self, group: str) -> int:
         """How many consumers have joined a group and have their partitions; 0 while it rebalances.
 
@@ -247,7 +271,7 @@ class Lab:
         """
         from shoplab.belongings import members
 
-        return members(self.kafka, group)
+        return members(self._admin, group)
 
     def spans(self, since: float = 0.0) -> list[Span]:
         """The finished spans of all processes of this lab, the earliest start first.
@@ -320,6 +344,12 @@ class Lab:
             self._stack_in_use = connect()
         return self._stack_in_use
 
+    @cached_property
+    def _admin(self) -> KafkaAdminClient:
+        from kafka import KafkaAdminClient
+
+        return KafkaAdminClient(**self.kafka)
+
     @property
     def _schema(self) -> str:
         return re.sub(r"\W", "_", f"lab_{self.number}_{self.suffix}")
@@ -350,6 +380,8 @@ class Lab:
     def _end(self) -> None:
         atexit.unregister(self._end)
         self._stop_processes()
+        if admin := self.__dict__.pop("_admin", None):
+            admin.close()
         if self._stack_in_use is not None:
             self._stack_in_use.close()
             self._stack_in_use = None

@@ -7,12 +7,16 @@ from contextlib import ExitStack
 
 import pytest
 import requests
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import UnknownTopicOrPartitionError
+from kafka.structs import OffsetAndMetadata
 from sqlalchemy import NullPool, create_engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from shoplab import Lab
+from shoplab.errors import DeadlineError
+from shoplab.measure.lag import LagError
 from shoplab.measure.spans import handling, sending
 
 
@@ -168,6 +172,68 @@ def test_members_counts_the_consumers_that_have_their_partitions(lab):
     lab.run(read, lab.kafka, orders, group)
     lab.until(lambda: lab.members(group) == 2, timeout=30)
     first.stop()
+
+
+def test_lag_is_what_the_group_has_yet_to_handle(lab):
+    orders, group = lab.topic("orders", partitions=2), lab.name("email")
+    producer = KafkaProducer(**lab.kafka)
+    for number in range(6):
+        producer.send(orders, b"placed", partition=number % 2)
+    producer.flush()
+    assert lab.lag(orders, group) == 6  # nothing committed yet
+    consumer = KafkaConsumer(group_id=group, enable_auto_commit=False, **lab.kafka)
+    consumer.assign([TopicPartition(orders, 0)])
+    consumer.commit({TopicPartition(orders, 0): OffsetAndMetadata(2, "", -1)})
+    assert lab.lag(orders, group) == 4
+    assert lab.lag(orders, lab.name("analytics")) == 6
+    with pytest.raises(LagError, match="no-such-topic"):
+        lab.lag("no-such-topic", group)
+
+
+def test_records_are_all_that_a_topic_holds_and_move_nobodys_place(lab):
+    orders = lab.topic("orders", partitions=2)
+    assert lab.records(orders) == []
+    producer = KafkaProducer(**lab.kafka)
+    for number in range(1500):  # more than one poll returns
+        producer.send(orders, str(number).encode(), partition=number % 2)
+    producer.flush()
+    KafkaAdminClient(**lab.kafka).delete_records({TopicPartition(orders, 0): 1})
+    for _ in range(2):
+        records = lab.records(orders)
+        for partition, numbers in ((0, range(2, 1500, 2)), (1, range(1, 1500, 2))):
+            values = [int(record.value) for record in records if record.partition == partition]
+            assert values == list(numbers)
+
+
+def test_records_of_a_cluster_and_only_what_is_committed(lab):
+    cluster = lab.cluster(brokers=1)
+    orders = lab.topic("orders", cluster=cluster)
+    producer = KafkaProducer(transactional_id="shop", **cluster.kafka)
+    producer.init_transactions()
+    for value, end in (
+        (b"kept", producer.commit_transaction),
+        (b"not", producer.abort_transaction),
+    ):
+        producer.begin_transaction()
+        producer.send(orders, value).get(timeout=10)
+        end()
+    both = lab.records(orders, cluster=cluster)
+    kept = lab.records(orders, cluster=cluster, isolation_level="read_committed")
+    assert [record.value for record in both] == [b"kept", b"not"]
+    assert [record.value for record in kept] == [b"kept"]
+
+
+def test_records_of_a_topic_that_is_not_there_or_gives_nothing(lab):
+    with pytest.raises(UnknownTopicOrPartitionError, match="no-such-topic"):
+        lab.records("no-such-topic")
+    cluster = lab.cluster(brokers=1)
+    orders = lab.topic("orders", cluster=cluster)
+    producer = KafkaProducer(**cluster.kafka)
+    producer.send(orders, b"placed").get(timeout=10)
+    with pytest.raises(DeadlineError, match=r"gave 0 records, then none for 1 s; it ends at 1"):
+        lab.records(
+            orders, cluster=cluster, patience=1, fetch_min_bytes=10**6, fetch_max_wait_ms=4000
+        )
 
 
 def test_spans_since_a_moment_leave_the_earlier_out(traced):

@@ -155,8 +155,63 @@ def watch_lag(
         admin.close()
 
 
+def lag(admin: KafkaAdminClient, topic: str, group: str) -> int:
+    """How many records of ``topic`` the group has yet to handle, now.
+
+    A partition without a committed offset counts from its first record. Errors are ``LagError``.
+    """
+    try:
+        end, committed = _Offsets(admin, topic, group).read()
+    except KafkaError as error:
+        raise _lag_error(topic, group, error) from error
+    return end - committed
+
+
+class _Offsets:
+    """Where a topic ends, and how far a group has come in it, summed over the partitions."""
+
+    def __init__(self, admin: Any, topic: str, group: str) -> None:
+        self._admin = admin
+        self._group = group
+        self._first = self._ask(self._partitions(topic), OffsetSpec.EARLIEST)
+
+    def read(self) -> tuple[int, int]:
+        """The end and what is committed, which is read first so that the lag is never below 0."""
+        known = self._admin.list_group_offsets({self._group: list(self._first)})[self._group]
+        committed = sum(
+            known[partition].offset
+            if partition in known and known[partition].offset >= 0
+            else first
+            for partition, first in self._first.items()
+        )
+        return sum(self._ask(self._first, OffsetSpec.LATEST).values()), committed
+
+    def _partitions(self, topic: str) -> list[TopicPartition]:
+        (described,) = self._admin.describe_topics([topic])
+        if not described["partitions"]:
+            raise UnknownTopicOrPartitionError("it has no partitions")
+        return [
+            TopicPartition(topic, partition["partition_index"])
+            for partition in described["partitions"]
+        ]
+
+    def _ask(self, partitions: Any, spec: OffsetSpec) -> dict[TopicPartition, int]:
+        found = self._admin.list_partition_offsets(dict.fromkeys(partitions, spec))
+        return {partition: entry.offset for partition, entry in found.items()}
+
+
+def _lag_error(topic: str, group: str, error: KafkaError) -> LagError:
+    what = f"{type(error).__name__}: {error}"
+    return LagError(
+        f"The lag of {group} on {topic} cannot be read ({what}).",
+        next_step="check that the topic exists and that the cluster is up",
+    )
+
+
 class _Sampler:
     """A thread that adds a sample to the recording at every tick, until it is stopped."""
+
+    _offsets: _Offsets  # looked up at the start
 
     def __init__(self, admin: Any, recording: LagRecording, interval: float) -> None:
         self.recording = recording
@@ -165,12 +220,11 @@ class _Sampler:
         self._stopped = threading.Event()
         self._failure: KafkaError | None = None
         self._thread = threading.Thread(target=self._run, name="shoplab-lag", daemon=True)
-        self._first: dict[TopicPartition, int] = {}
 
     def start(self) -> None:
         """Take the first sample here, so that wrong settings fail at once; then sample on."""
         try:
-            self._first = self._offsets(self._partitions(), OffsetSpec.EARLIEST)
+            self._offsets = _Offsets(self._admin, self.recording.topic, self.recording.group)
             self._sample_patiently(threading.Event())
         except KafkaError as error:
             raise self._error(error) from error
@@ -212,33 +266,7 @@ class _Sampler:
                 return None
 
     def _sample(self) -> None:
-        """Read what is committed first, so that the lag is never below 0."""
-        group = self.recording.group
-        known = self._admin.list_group_offsets({group: list(self._first)})[group]
-        committed = sum(
-            known[partition].offset
-            if partition in known and known[partition].offset >= 0
-            else first
-            for partition, first in self._first.items()
-        )
-        self.recording.add(sum(self._offsets(self._first, OffsetSpec.LATEST).values()), committed)
-
-    def _partitions(self) -> list[TopicPartition]:
-        (described,) = self._admin.describe_topics([self.recording.topic])
-        if not described["partitions"]:
-            raise UnknownTopicOrPartitionError("it has no partitions")
-        return [
-            TopicPartition(self.recording.topic, partition["partition_index"])
-            for partition in described["partitions"]
-        ]
-
-    def _offsets(self, partitions: Any, spec: OffsetSpec) -> dict[TopicPartition, int]:
-        found = self._admin.list_partition_offsets(dict.fromkeys(partitions, spec))
-        return {partition: entry.offset for partition, entry in found.items()}
+        self.recording.add(*self._offsets.read())
 
     def _error(self, error: KafkaError) -> LagError:
-        what = f"{type(error).__name__}: {error}"
-        return LagError(
-            f"The lag of {self.recording.group} on {self.recording.topic} cannot be read ({what}).",
-            next_step="check that the topic exists and that the cluster is up",
-        )
+        return _lag_error(self.recording.topic, self.recording.group, error)
