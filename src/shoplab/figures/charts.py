@@ -104,7 +104,7 @@ def outcomes(
 
     A result is a ``LoadResult`` or counts by outcome, the good one first. What is good has the
     label's colour (request, then event, unless told); every other outcome a shade of failure.
-    ``unit`` is what was offered.
+    ``unit`` is what is counted.
     """
     colours = colours or _colours(results)
     rows = {
@@ -139,7 +139,7 @@ def outcomes(
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(False, axis="y")
-    axes.set_xlabel(f"{unit} offered")
+    axes.set_xlabel(unit)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
     return figure
 
