@@ -64,6 +64,10 @@ lock: setup ## make requirements.txt anew from requirements.in
 	@$(bin)uv pip compile --quiet --universal --generate-hashes \
 		--python-version 3.11 requirements.in -o requirements.txt
 
+test book bench: | _build  # IPython takes no directory whose parent is not there
+_build:
+	@mkdir -p $@
+
 leftovers: setup ## fail if a process of ours still runs
 	@$(python) tools/leftovers.py
 

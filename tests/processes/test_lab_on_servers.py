@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import requests
@@ -11,7 +12,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import UnknownTopicOrPartitionError
 from kafka.structs import OffsetAndMetadata
-from sqlalchemy import NullPool, create_engine, inspect, text
+from sqlalchemy import NullPool, create_engine, inspect, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from shoplab import Lab
@@ -248,7 +249,8 @@ def test_spans_since_a_moment_leave_the_earlier_out(traced):
 
 def test_a_postgres_of_ones_own_is_full_when_it_says_so(lab):
     shared = create_engine(lab.database_url, poolclass=NullPool)
-    engine = create_engine(lab.postgres(max_connections=10).url, poolclass=NullPool)
+    own = lab.postgres(max_connections=10)
+    engine = create_engine(own.url, poolclass=NullPool)
     with ExitStack() as connections:
         for _ in range(10):
             connections.enter_context(engine.connect())
@@ -256,3 +258,7 @@ def test_a_postgres_of_ones_own_is_full_when_it_says_so(lab):
             engine.connect()
         with shared.connect() as connection:  # the shared one is another
             assert connection.execute(text("SELECT 1")).scalar() == 1
+    sockets = Path(make_url(own.url).query["host"])
+    assert sockets.is_dir()
+    own.stop()
+    assert not sockets.exists()

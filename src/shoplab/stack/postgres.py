@@ -131,6 +131,11 @@ class Postgres(Server):
         """``postgres`` in the foreground, as another user where we are root."""
         return [*_as_server_user(), str(binaries() / "postgres"), "-D", self.data.name]
 
+    def stop(self) -> None:
+        """Stop, and remove the socket's directory, which lies outside of the server's own."""
+        super().stop()
+        shutil.rmtree(self.socket(self.home, self._sockets).parent, ignore_errors=True)
+
     def check(self) -> None:
         """Write a row and read it back, from this server and not from one that was left behind."""
         import psycopg  # takes longer to import than the supervisor to start
