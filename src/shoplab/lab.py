@@ -132,7 +132,7 @@ class Lab:
         from shoplab.belongings import create_topic
 
         name = _first_free(self.name(base), self._topics)
-        kafka = self.kafka if cluster is None else cluster.kafka
+        kafka = self._kafka_of(cluster)
         create_topic(kafka, name, partitions=partitions, replicas=replicas, config=config)
         self._topics[name] = cluster
         return name
@@ -240,7 +240,7 @@ class Lab:
         """Record a consumer group's lag while the block runs; see ``shoplab.measure.lag``."""
         from shoplab.measure.lag import watch_lag
 
-        return watch_lag(self.kafka if cluster is None else cluster.kafka, topic, group)
+        return watch_lag(self._kafka_of(cluster), topic, group)
 
     def lag(self, topic: str, group: str) -> int:
         """How many records of a topic the group has yet to handle, now.
@@ -261,7 +261,7 @@ class Lab:
         """
         from shoplab.measure.records import read_records
 
-        return read_records(self.kafka if cluster is None else cluster.kafka, topic, **settings)
+        return read_records(self._kafka_of(cluster), topic, **settings)
 
     def members(self, group: str) -> int:
         """How many consumers have joined a group and have their partitions; 0 while it rebalances.
@@ -343,6 +343,9 @@ class Lab:
 
             self._stack_in_use = connect()
         return self._stack_in_use
+
+    def _kafka_of(self, cluster: ClusterHandle | None) -> dict[str, Any]:
+        return self.kafka if cluster is None else cluster.kafka
 
     @cached_property
     def _admin(self) -> KafkaAdminClient:
