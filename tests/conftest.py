@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from stack_processes import supervisors
 
+from shoplab.locks import exclusive
 from shoplab.paths import socket_directory
-from shoplab.stack.external import KAFKA_OPTIONS, VARIABLES
+from shoplab.servers.external import KAFKA_OPTIONS, VARIABLES
 from shoplab.stack.lease import open_lease
-from shoplab.stack.state import exclusive, left_behind
+from shoplab.stack.leftovers import left_behind
 from shoplab.waiting import until
 
 

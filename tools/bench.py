@@ -28,13 +28,12 @@ from kafka import KafkaConsumer, KafkaProducer
 from shoplab import Lab
 from shoplab.measure.accuracy import measure_accuracy
 from shoplab.paths import home_directory
-from shoplab.stack import connect
-from shoplab.stack.kafka import Broker
-from shoplab.stack.ports import free_ports
-from shoplab.stack.server import LOOPBACK
-from shoplab.stack.setup import set_up
+from shoplab.ports import LOOPBACK, free_ports
+from shoplab.servers.kafka.broker import Broker
+from shoplab.servers.kafka.setup import set_up
+from shoplab.stack import Stack
+from shoplab.stack.leftovers import left_behind
 from shoplab.stack.shared import memory
-from shoplab.stack.state import left_behind
 from shoplab.waiting import until
 
 ROUNDS = 3
@@ -142,10 +141,10 @@ def main() -> int:
 
 def measure_stack(report: Report) -> None:
     """From nothing, and warm, to the first event produced and consumed; memory of the whole."""
-    with timed() as cold, connect() as stack:
+    with timed() as cold, Stack() as stack:
         first_event(stack.kafka)
         cold.stop()
-        with timed() as warm, connect() as second:
+        with timed() as warm, Stack() as second:
             first_event(second.kafka)
         with timed() as cache:
             redis.Redis.from_url(stack.redis_url).set("bench", 1)

@@ -12,7 +12,7 @@ import sys
 import psutil
 
 from shoplab.paths import home_directory
-from shoplab.stack.server import MARK
+from shoplab.servers.server import MARK
 
 PATIENCE = 30.0
 """Seconds a stack that nobody uses any more gets to stop by itself, beyond its own grace."""

@@ -12,11 +12,13 @@ import click
 
 from shoplab.doctor import examine
 from shoplab.errors import last_lines
+from shoplab.locks import exclusive
 from shoplab.paths import home_directory
-from shoplab.stack import Stack, connect, external
+from shoplab.servers import external
+from shoplab.stack import Stack
 from shoplab.stack.lease import open_lease
+from shoplab.stack.leftovers import sweep
 from shoplab.stack.shared import KINDS
-from shoplab.stack.state import exclusive, sweep
 
 STOP_TIMEOUT = 60.0
 """Seconds that all servers together may take to stop."""
@@ -30,9 +32,9 @@ def commands() -> None:
 @commands.command()
 def setup() -> None:
     """Bring what the servers need: jars, a Java, a class cache. Safe to repeat."""
-    from shoplab.stack.postgres import version
-    from shoplab.stack.redis import find_binary
-    from shoplab.stack.setup import is_set_up, set_up
+    from shoplab.servers.kafka.setup import is_set_up, set_up
+    from shoplab.servers.postgres import version
+    from shoplab.servers.redis import find_binary
 
     if is_set_up():
         find_binary()
@@ -47,7 +49,7 @@ def setup() -> None:
 @commands.command()
 def up() -> None:
     """Start all servers and keep them up until `shoplab down`."""
-    with connect() as stack:
+    with Stack() as stack:
         with ThreadPoolExecutor(len(KINDS)) as pool:
             list(pool.map(_start, KINDS))
         if not all(external.named(kind) for kind in KINDS):
@@ -57,7 +59,7 @@ def up() -> None:
 
 def _start(kind: str) -> None:
     """Start one server over a lease of its own, so that the three start side by side."""
-    with connect() as stack:
+    with Stack() as stack:
         stack.use(kind)
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from shoplab.errors import LabError
 from shoplab.paths import cache_directory, home_directory
-from shoplab.stack import external
-from shoplab.stack.postgres import version
-from shoplab.stack.rabbitmq import script
-from shoplab.stack.redis import survey
+from shoplab.servers import external
+from shoplab.servers.postgres import version
+from shoplab.servers.rabbitmq import script
+from shoplab.servers.redis import survey
+from shoplab.stack.leftovers import left_behind
 from shoplab.stack.shared import KINDS
-from shoplab.stack.state import left_behind, read_state
 from shoplab.system import require_supported_system
 
 OLDEST_PYTHON = (3, 11)
@@ -73,8 +73,8 @@ def _python() -> Finding:
 
 
 def _kafka() -> Finding:
-    from shoplab.stack.jars import missing_jars
-    from shoplab.stack.setup import installed
+    from shoplab.servers.kafka.jars import missing_jars
+    from shoplab.servers.kafka.setup import installed
 
     missing = missing_jars()
     if missing:
@@ -140,16 +140,16 @@ def _is_set(name: str) -> bool:
 
 
 def _stack() -> Finding:
-    home = home_directory()
-    state = read_state(home)
-    if state is None and not left_behind(home):
-        return Finding("no local servers run")
     from shoplab.stack import Stack
 
+    home = home_directory()
     if Stack(home).status() is not None:
         return Finding("local servers run; `shoplab status` shows them")
+    left = len(left_behind(home))
+    if not left:
+        return Finding("no local servers run")
     return Finding(
-        f"the last supervisor was killed; {len(left_behind(home))} servers of it still run",
+        f"the last supervisor was killed; {left} servers of it still run",
         False,
         "run `shoplab down` (the next start would end them too)",
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # imported on first use: they cost more than a notebook may n
     from shoplab.measure.lag import LagRecording
     from shoplab.measure.load import LoadResult
     from shoplab.measure.spans import Span
-    from shoplab.stack import ClusterHandle, PrivateServer, Stack
+    from shoplab.stack import PrivateCluster, PrivateServer, Stack
 
 Value = TypeVar("Value")
 
@@ -63,7 +63,7 @@ class Lab:
         self.directory = private_directory(runs / f"{name}.{os.getpid()}")
         self._processes: list[Process] = []
         self._starting: list[Service] | None = None
-        self._topics: dict[str, ClusterHandle | None] = {}
+        self._topics: dict[str, PrivateCluster | None] = {}
         self._failed = False
         self._stack_in_use: Stack | None = None
         os.environ.update(loopback_without_proxy(os.environ))
@@ -101,7 +101,7 @@ class Lab:
         """
         return self._stack.rabbitmq_url
 
-    def cluster(self, brokers: int = 3) -> ClusterHandle:
+    def cluster(self, brokers: int = 3) -> PrivateCluster:
         """A Kafka cluster of this notebook's own, to break; it ends with the lab."""
         return self._stack.cluster(brokers)
 
@@ -122,7 +122,7 @@ class Lab:
         partitions: int = 1,
         replicas: int = 1,
         *,
-        cluster: ClusterHandle | None = None,
+        cluster: PrivateCluster | None = None,
         **config: Any,
     ) -> str:
         """Create a topic and return its name; it is new and empty, also when a cell runs again.
@@ -235,7 +235,7 @@ class Lab:
             return offer(url, rate=rate, **load)
 
     def watch_lag(
-        self, topic: str, group: str, cluster: ClusterHandle | None = None
+        self, topic: str, group: str, cluster: PrivateCluster | None = None
     ) -> AbstractContextManager[LagRecording]:
         """Record a consumer group's lag while the block runs; see ``shoplab.measure.lag``."""
         from shoplab.measure.lag import watch_lag
@@ -253,7 +253,7 @@ class Lab:
         return lag(self._admin, topic, group)
 
     def records(
-        self, topic: str, *, cluster: ClusterHandle | None = None, **settings: Any
+        self, topic: str, *, cluster: PrivateCluster | None = None, **settings: Any
     ) -> list[ConsumerRecord]:
         """What is in a topic, from its first record to its end; see ``shoplab.measure.records``.
 
@@ -339,12 +339,12 @@ class Lab:
     @property
     def _stack(self) -> Stack:
         if self._stack_in_use is None:
-            from shoplab.stack import connect
+            from shoplab.stack import Stack
 
-            self._stack_in_use = connect()
+            self._stack_in_use = Stack()
         return self._stack_in_use
 
-    def _kafka_of(self, cluster: ClusterHandle | None) -> dict[str, Any]:
+    def _kafka_of(self, cluster: PrivateCluster | None) -> dict[str, Any]:
         return self.kafka if cluster is None else cluster.kafka
 
     @cached_property

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from checkout import CHECKOUT
 from playwright.sync_api import Page
 
-PROJECT = Path(__file__).parents[2]
-HTML = Path(os.environ.get("BOOK_HTML") or PROJECT / "_build" / "html")
+HTML = Path(os.environ.get("BOOK_HTML") or CHECKOUT / "_build" / "html")
 MODES = [(theme, width) for theme in ("light", "dark") for width in (1280, 390)]
 # As root Chromium needs --no-sandbox; the others keep it from asking its maker's hosts.
 CHROMIUM = [

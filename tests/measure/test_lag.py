@@ -12,8 +12,8 @@ from kafka.errors import BrokerResponseError
 from kafka.structs import OffsetAndMetadata
 
 from shoplab.measure.lag import LagError, LagRecording, predict_lag, watch_lag
-from shoplab.stack.cluster import Cluster
-from shoplab.stack.setup import set_up
+from shoplab.servers.kafka.cluster import Cluster
+from shoplab.servers.kafka.setup import set_up
 
 Settings = dict[str, Any]
 

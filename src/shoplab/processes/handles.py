@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 from shoplab.errors import DeadlineError, ProcessError
 from shoplab.paths import private_directory
+from shoplab.ports import Port
 from shoplab.processes.carry import pack, source_lines
 from shoplab.processes.environment import loopback_without_proxy
-from shoplab.processes.port import Port
 from shoplab.waiting import announced
 
 START_TIMEOUT = 60.0

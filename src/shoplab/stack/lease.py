@@ -16,8 +16,9 @@ from typing import Any
 
 from shoplab import errors
 from shoplab.errors import LabError, ServerError, SetupError
+from shoplab.locks import exclusive
 from shoplab.paths import private_directory, socket_directory
-from shoplab.stack.state import VERSION, exclusive
+from shoplab.stack.wire import VERSION
 from shoplab.waiting import announced
 
 LAUNCH_TIMEOUT = 60.0

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from shoplab.errors import ServerError
-from shoplab.stack.postgres import Postgres
-from shoplab.stack.rabbitmq import RabbitMQ
-from shoplab.stack.redis import Redis
-from shoplab.stack.server import Server
+from shoplab.servers.postgres import Postgres
+from shoplab.servers.rabbitmq import RabbitMQ
+from shoplab.servers.redis import Redis
+from shoplab.servers.server import Server
 
 if TYPE_CHECKING:
-    from shoplab.stack.cluster import Cluster
+    from shoplab.servers.kafka.cluster import Cluster
 
 KINDS = ("kafka", "redis", "postgres")
 
@@ -25,8 +25,8 @@ KINDS = ("kafka", "redis", "postgres")
 def make_cluster(directory: Path, home: Path, brokers: int) -> Cluster:
     """A Kafka cluster that is not started yet, from what set-up has brought (or brings now)."""
     # Kafka's client takes longer to import than Redis to start: only who uses Kafka waits for it.
-    from shoplab.stack.cluster import Cluster
-    from shoplab.stack.setup import set_up
+    from shoplab.servers.kafka.cluster import Cluster
+    from shoplab.servers.kafka.setup import set_up
 
     return Cluster(directory, home, set_up(), brokers)
 
@@ -43,7 +43,7 @@ def make_private(kind: str, directory: Path, home: Path, options: dict[str, Any]
     )
 
 
-class Shared:
+class SharedServer:
     """One kind of server, at most one of it, for all leases together."""
 
     def __init__(self, kind: str, directory: Path, home: Path) -> None:

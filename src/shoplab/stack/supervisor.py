@@ -25,11 +25,12 @@ from typing import Any
 import psutil
 
 from shoplab.errors import LabError, ServerError
+from shoplab.locks import exclusive
 from shoplab.paths import private_directory, socket_directory
 from shoplab.stack.lease import socket_path
-from shoplab.stack.server import Server
-from shoplab.stack.shared import KINDS, Shared, make_cluster, make_private, memory
-from shoplab.stack.state import VERSION, exclusive, sweep, write_state
+from shoplab.stack.leftovers import sweep
+from shoplab.stack.shared import KINDS, SharedServer, make_cluster, make_private, memory
+from shoplab.stack.wire import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -51,27 +52,11 @@ class Supervisor:
         self.directory = home / "servers"
         shutil.rmtree(self.directory, ignore_errors=True)
         private_directory(self.directory)
-        self.shared = {kind: Shared(kind, self.directory / kind, home) for kind in KINDS}
-        self.leases: set[Lease] = set()
+        self.shared = {kind: SharedServer(kind, self.directory / kind, home) for kind in KINDS}
+        self.leases: set[Tenant] = set()
         self.last_used = time.monotonic()
         self.pinned = False
         self.leaving = threading.Event()
-        self._saving = threading.Lock()
-
-    def save(self) -> None:
-        """Write down, for people, who runs here; a clean end removes the file."""
-        created = psutil.Process().create_time()
-        with self._saving:
-            servers = [s for shared in self.shared.values() for s in shared.processes()]
-            servers += [s for lease in list(self.leases) for s in lease.processes()]
-            state = {
-                "supervisor": {"pid": os.getpid(), "created": created},
-                "servers": [known for server in servers if (known := server.identity())],
-            }
-            try:
-                write_state(self.home, state)
-            except OSError as error:
-                log.warning("the state file cannot be written: %s", error)
 
     def serve(self, listener: socket.socket) -> None:
         """Accept leases until the last one has been gone for the grace, or ``leaving`` is set."""
@@ -84,7 +69,7 @@ class Supervisor:
                 if unused and time.monotonic() - self.last_used > self.grace:
                     self.leaving.set()
                 continue
-            lease = Lease(self, connection)
+            lease = Tenant(self, connection)
             self.leases.add(lease)
             threading.Thread(target=lease.serve, daemon=True).start()
 
@@ -104,7 +89,6 @@ class Supervisor:
                 shutil.copyfile(path, logs / f"{kind}.log")
         for directory in (self.directory, socket_directory(self.home)):
             shutil.rmtree(directory, ignore_errors=True)
-        (self.home / "state.json").unlink(missing_ok=True)
 
     def status(self) -> dict[str, Any]:
         """What runs, as JSON: the supervisor, its users, and every shared server."""
@@ -119,7 +103,7 @@ class Supervisor:
         }
 
 
-class Lease:
+class Tenant:
     """One user's connection, and the private clusters and servers that live as long as it does."""
 
     def __init__(self, supervisor: Supervisor, connection: socket.socket) -> None:
@@ -152,13 +136,6 @@ class Lease:
                 self._stop_private(name)
             self.connection.close()
 
-    def processes(self) -> list[Any]:
-        """The servers of this lease alone, each broker of its clusters among them."""
-        found: list[Any] = []
-        for made in self.private.values():
-            found += [made] if isinstance(made, Server) else made.brokers.values()
-        return found
-
     @staticmethod
     def _send(stream: Any, message: dict[str, Any]) -> None:
         stream.write(json.dumps(message) + "\n")
@@ -179,8 +156,6 @@ class Lease:
                     "log": str(error.log) if error.log else None,
                 },
             }
-        finally:
-            self.supervisor.save()
 
     def _do(self, request: dict[str, Any]) -> Any:
         match request:
@@ -265,7 +240,6 @@ def run(home: Path, announce: Any) -> None:
             with socket.socket(socket.AF_UNIX) as listener:
                 listener.bind(str(path))
                 listener.listen(64)
-                supervisor.save()
                 announce()
                 log.info("serving %s", home)
                 supervisor.serve(listener)

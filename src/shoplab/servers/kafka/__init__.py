@@ -1,0 +1,1 @@
+"""Apache Kafka: its jars and Java, one broker, a cluster of them."""

@@ -1,0 +1,239 @@
+"""Apache Kafka in KRaft mode: one broker, and clusters of one or three on this machine."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import signal
+import uuid
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from shoplab.errors import ServerError
+from shoplab.paths import private_directory
+from shoplab.ports import LOOPBACK
+from shoplab.servers.kafka.coordinators import await_coordinators
+from shoplab.servers.kafka.installation import Installation
+from shoplab.servers.kafka.java import OPTION_VARIABLES
+from shoplab.servers.server import NotReady, Server
+
+STARTED = b"Kafka Server started"
+
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "log.dirs": "data",
+    "auto.create.topics.enable": "false",
+    # few threads and small buffers: the machine is a laptop
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "log.cleaner.dedupe.buffer.size": "2097152",
+    "log.index.size.max.bytes": "1048576",
+    "offsets.topic.num.partitions": "2",
+    "transaction.state.log.num.partitions": "2",
+    "share.coordinator.state.topic.num.partitions": "2",
+    # Not 0: kafka-python 3.0.12 may join before it has the topic's metadata and then joins again;
+    # a poll whose time ends within that second join leaves it without partitions for ever.
+    "group.initial.rebalance.delay.ms": "300",
+    # a consumer's crash and a broker's are noticed within about a second
+    "group.min.session.timeout.ms": "1000",
+    "broker.session.timeout.ms": "1000",
+    "broker.heartbeat.interval.ms": "200",
+    "controller.quorum.fetch.timeout.ms": "1000",
+    "controller.quorum.election.backoff.max.ms": "300",
+    # retention shows within seconds; Kafka's own first look at it comes after half a minute
+    "log.initial.task.delay.ms": "500",
+    "log.retention.check.interval.ms": "500",
+    "log.segment.delete.delay.ms": "200",
+}
+
+#: What a broker's last words mean, and what to do; the first that is found counts.
+LAST_WORDS = (
+    ("BindException", "another program has the port; start again to get another one"),
+    ("Address already in use", "another program has the port; start again to get another one"),
+    ("No space left", "free some space on the disk, then start again"),
+    ("Failed to acquire lock", "another broker uses this data directory; stop that one first"),
+    ("Permission denied", "make {directory} writable, then start again"),
+    ("AccessDenied", "make {directory} writable, then start again"),
+    ("Read-only file system", "make {directory} writable, then start again"),
+    ("not found in data", "the data are damaged; remove {directory}/data, then start again"),
+    ("meta.properties", "the data are damaged; remove {directory}/data, then start again"),
+)
+
+
+class Broker(Server):
+    """One Kafka process, broker and controller at once, in a directory of its own.
+
+    ``voters`` maps every broker's id to its client port and controller port. ``training`` names a
+    file: the broker then leaves an AOT cache there when it stops.
+    """
+
+    def __init__(
+        self,
+        broker_id: int,
+        directory: Path,
+        home: Path,
+        installation: Installation,
+        voters: dict[int, tuple[int, int]],
+        training: Path | None = None,
+    ) -> None:
+        super().__init__(f"kafka-{broker_id}", directory, home)
+        self.broker_id = broker_id
+        self.installation = installation
+        self.voters = voters
+        self.training = training
+        self._log_start = 0
+        self._cache_used: Path | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a ``kafka-python`` client that talks to this broker."""
+        return {"bootstrap_servers": f"{LOOPBACK}:{self.voters[self.broker_id][0]}"}
+
+    def prepare(self) -> None:
+        """Write the configuration, and format the data directory where there is none.
+
+        A format is two files: the feature levels, the same for all, and ``meta.properties``.
+        Kafka takes a directory with the second for formatted, so it comes last and whole.
+        """
+        self.write_configuration()
+        data = private_directory(self.directory / "data")
+        meta = data / "meta.properties"
+        if not meta.exists():
+            shutil.copyfile(self.installation.bootstrap, data / "bootstrap.checkpoint")
+            draft = data / "meta.properties.draft"
+            draft.write_text(
+                f"version=1\ncluster.id={self.cluster_id}\nnode.id={self.broker_id}\n"
+                f"directory.id={_kafka_id(uuid.uuid4())}\n"
+            )
+            draft.replace(meta)
+
+    def write_configuration(self) -> None:
+        """Write ``server.properties`` and ``log4j2.properties``."""
+        (self.directory / "server.properties").write_text(self._properties(), encoding="ascii")
+        logging = Path(__file__).with_name("log4j2.properties")
+        shutil.copyfile(logging, self.directory / logging.name)
+
+    def command(self) -> list[str]:
+        """Kafka's main class, with every path relative: they may hold any character."""
+        flags = ["-Dlog4j2.configurationFile=log4j2.properties"]
+        flags.append(f"-Djava.io.tmpdir={self.directory}")
+        cache = self.installation.aot_cache
+        self._cache_used = None
+        if self.training is not None:
+            flags.append(f"-XX:AOTCacheOutput={self.training}")
+        elif cache is not None and cache.exists():
+            self._cache_used = cache
+            # with 'on' a JVM that refuses the cache says so and ends; with 'auto' it is just slow
+            flags += [f"-XX:AOTCache={cache}", "-XX:AOTMode=on"]
+        return self.installation.command("kafka.Kafka", "server.properties", flags=tuple(flags))
+
+    def environment(self) -> dict[str, str]:
+        """The server's environment, without flags for the JVM, in a locale that can say 'é'."""
+        inherited = super().environment()
+        kept = {k: v for k, v in inherited.items() if k not in OPTION_VARIABLES}
+        return kept | {"LC_ALL": "C.UTF-8"}
+
+    def start(self) -> None:
+        """Start the broker; where the JVM refuses its AOT cache, drop that and start without."""
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        try:
+            super().start()
+        except ServerError as error:
+            if self._drop_refused_cache():
+                return self.start()
+            words = self._words().decode(errors="replace")
+            advice = next((then for seen, then in LAST_WORDS if seen in words), error.next_step)
+            raise ServerError(
+                error.what, next_step=advice.format(directory=self.directory), log=self.log
+            ) from error
+
+    def check(self) -> None:
+        """Write one record to a topic on this broker, read it back, and await group coordinators.
+
+        The clients come only after the broker's own word that it is up: a constructor that fails
+        leaves a thread behind.
+        """
+        if STARTED not in self._words():
+            raise NotReady("it has not said that it is up")
+        try:
+            self._round_trip()
+        except KafkaError as error:
+            raise NotReady(f"{type(error).__name__}: {error}") from error
+
+    def _round_trip(self) -> None:
+        topic = f"__shoplab_ready_{self.broker_id}_{uuid.uuid4().hex[:8]}"
+        quick = self.settings() | {"retry_backoff_ms": 10, "bootstrap_timeout_ms": 5000}
+        admin = KafkaAdminClient(**quick)
+        try:
+            admin.create_topics({topic: {"assignments": {0: [self.broker_id]}}}, timeout_ms=5000)
+            producer = KafkaProducer(**quick, max_block_ms=5000)
+            try:
+                producer.send(topic, b"ready").get(5)
+            finally:
+                producer.close(timeout=2)
+            consumer = KafkaConsumer(
+                **quick, auto_offset_reset="earliest", enable_auto_commit=False
+            )
+            try:
+                consumer.assign([TopicPartition(topic, 0)])
+                if not consumer.poll(timeout_ms=5000):
+                    raise NotReady("it does not give back what was written")
+            finally:
+                consumer.close()
+            await_coordinators(admin)
+            admin.delete_topics([topic])
+        finally:
+            admin.close()
+
+    def _words(self) -> bytes:
+        """What the broker has printed since its last start."""
+        if not self.log.exists():
+            return b""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read()
+
+    def _drop_refused_cache(self) -> bool:
+        """Remove the cache if it is why the process died; set-up then makes a new one."""
+        cache, process = self._cache_used, self.process
+        if cache is None or process is None or process.poll() is None:
+            return False
+        refused = b"AOT cache" in self._words()
+        crashed = process.returncode in (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
+        if refused or crashed:
+            cache.unlink(missing_ok=True)
+        return refused or crashed
+
+    def _properties(self) -> str:
+        client, controller = self.voters[self.broker_id]
+        copies = len(self.voters)
+        own = {
+            "node.id": self.broker_id,
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{client},CONTROLLER://{LOOPBACK}:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{client}",
+            "controller.quorum.voters": ",".join(
+                f"{voter}@{LOOPBACK}:{port}" for voter, (_, port) in self.voters.items()
+            ),
+            "default.replication.factor": 1,
+            "offsets.topic.replication.factor": copies,
+            "transaction.state.log.replication.factor": copies,
+            "share.coordinator.state.topic.replication.factor": copies,
+            # one of three may die, and groups and transactions go on
+            "transaction.state.log.min.isr": min(2, copies),
+            "share.coordinator.state.topic.min.isr": min(2, copies),
+        }
+        return "".join(f"{key}={value}\n" for key, value in (SETTINGS | own).items())
+
+    @property
+    def cluster_id(self) -> str:
+        """The same for brokers side by side, and no other: a stranger on a port is turned away."""
+        return _kafka_id(uuid.uuid5(uuid.NAMESPACE_URL, str(self.directory.parent.resolve())))
+
+
+def _kafka_id(value: uuid.UUID) -> str:
+    """Kafka's way to write 128 bits: 22 letters of URL-safe base64, not starting with a dash."""
+    return base64.urlsafe_b64encode(value.bytes).decode().rstrip("=").replace("-", "_", 1)

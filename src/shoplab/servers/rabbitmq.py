@@ -1,0 +1,193 @@
+"""A RabbitMQ that is installed on the machine, started in a directory of its own.
+
+No Python package carries one, so it runs only where ``rabbitmq-server`` is on the path (Debian's
+and Homebrew's are known). It has its own node, ports, cookie and data: nothing of a RabbitMQ that
+the machine runs as a service is touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from shoplab.errors import ServerError
+from shoplab.ports import LOOPBACK, free_ports
+from shoplab.servers.server import NotReady, Server
+
+USER = "shop"
+
+CONFIGURATION = """
+listeners.tcp.default = {address}:{port}
+default_user = {user}
+default_pass = {password}
+disk_free_limit.absolute = 50MB
+log.file = false
+log.console = true
+log.console.level = warning
+"""
+
+ERLANG_ARGUMENTS = " ".join(
+    [
+        "-noinput",  # the script says so only where it does not replace itself by the server
+        "+S 2:2",  # two schedulers are enough, and they spin less
+        "+sbwt none",
+        "-kernel inet_dist_use_interface {127,0,0,1}",
+    ]
+)
+
+
+@cache
+def script() -> Path | None:
+    """The server's own start script; None where RabbitMQ, or Erlang's name server, is missing.
+
+    Debian's command on the path is a wrapper that changes the user; its own script lies beside it,
+    in ``lib/rabbitmq/bin``.
+    """
+    found = shutil.which("rabbitmq-server", path=_search_path())
+    if found is None or shutil.which("epmd", path=_search_path()) is None:
+        return None
+    behind_wrapper = Path(found).parent.parent / "lib" / "rabbitmq" / "bin" / "rabbitmq-server"
+    return behind_wrapper if behind_wrapper.exists() else Path(found).resolve()
+
+
+def installed() -> bool:
+    """Whether a RabbitMQ can be started here."""
+    return script() is not None
+
+
+def _search_path() -> str:
+    """The user's path and ``/usr/sbin``, which users other than root seldom have on it."""
+    return os.pathsep.join(filter(None, [os.environ.get("PATH"), "/usr/sbin"]))
+
+
+class RabbitMQ(Server):
+    """A RabbitMQ on the loopback with a password, and the name server that Erlang insists on."""
+
+    start_timeout = 60.0
+
+    def __init__(self, directory: Path, home: Path) -> None:
+        super().__init__("rabbitmq", directory, home)
+        self.password = secrets.token_urlsafe(24)
+        self.port = self.names_port = self.distribution_port = 0
+        self.names: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Choose ports, write the configuration, start ``epmd`` as a process of ours."""
+        if script() is None:
+            raise ServerError(
+                "RabbitMQ is not installed here: no rabbitmq-server is on the path.",
+                next_step="install it (Debian's rabbitmq-server, Homebrew's rabbitmq), "
+                "or set RABBITMQ_URL to a server you have",
+            )
+        self.port, self.names_port, self.distribution_port = free_ports(3)
+        configuration = self.directory / "rabbitmq.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            CONFIGURATION.format(
+                address=LOOPBACK, port=self.port, user=USER, password=self.password
+            )
+        )
+        (self.directory / "enabled_plugins").write_text("[].\n")
+        # The server would start one that outlives it.
+        with self.log.open("ab") as log:
+            self.names = subprocess.Popen(
+                ["epmd", "-port", str(self.names_port), "-address", LOOPBACK],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment(),
+                cwd=self.directory,
+            )
+
+    def command(self) -> list[str]:
+        """The start script, which replaces itself by the server."""
+        return [str(script())]
+
+    def environment(self) -> dict[str, str]:
+        """Everything that a node would share with others is its own here."""
+        kept = {k: v for k, v in super().environment().items() if not k.startswith("RABBITMQ_")}
+        own = {
+            "HOME": self.directory,  # takes Erlang's cookie
+            "RABBITMQ_HOME": self.directory,
+            "RABBITMQ_NODENAME": f"shoplab-{self.port}@localhost",
+            "RABBITMQ_BASE": self.directory,
+            "RABBITMQ_MNESIA_BASE": self.directory / "data",
+            "RABBITMQ_LOG_BASE": self.directory / "log",
+            "RABBITMQ_CONFIG_FILE": self.directory / "rabbitmq.conf",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": self.directory / "enabled_plugins",
+            "RABBITMQ_CONF_ENV_FILE": self.directory / "none",
+            "RABBITMQ_DIST_PORT": self.distribution_port,
+            "RABBITMQ_ALLOW_INPUT": "1",
+            "RABBITMQ_SERVER_START_ARGS": ERLANG_ARGUMENTS,
+            "ERL_EPMD_PORT": self.names_port,
+            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "PATH": _search_path(),
+        }
+        return kept | {name: str(value) for name, value in own.items()}
+
+    def check(self) -> None:
+        """Publish a message and fetch it back."""
+        import pika  # no other server needs it
+        from pika.adapters.utils.connection_workflow import AMQPConnectorException
+
+        logging.getLogger("pika").setLevel(logging.CRITICAL)  # a server that starts is no error
+        parameters = pika.URLParameters(f"{self.settings()['url']}?connection_attempts=1")
+        try:
+            with pika.BlockingConnection(parameters) as connection:
+                channel = connection.channel()
+                queue = channel.queue_declare("", exclusive=True).method.queue
+                channel.confirm_delivery()
+                channel.basic_publish("", queue, b"ready")
+                _, _, body = channel.basic_get(queue, auto_ack=True)
+        except (pika.exceptions.AMQPError, AMQPConnectorException, OSError) as error:
+            raise NotReady(repr(error)) from error
+        if body != b"ready":
+            raise NotReady(f"it answers {body!r}")
+
+    def settings(self) -> dict[str, Any]:
+        """``url``, for ``pika.URLParameters``."""
+        return {"url": f"amqp://{USER}:{self.password}@{LOOPBACK}:{self.port}/%2F"}
+
+    def program(self) -> str:
+        """For example ``RabbitMQ 3.10.8``, as its own banner says."""
+        banner = re.search(r"RabbitMQ(?:\x1b\[0m)? ([\d.]+)", self.log.read_text(errors="replace"))
+        return f"RabbitMQ {banner[1]}" if banner else "RabbitMQ"
+
+    def stop(self) -> None:
+        """Stop the server, its helpers, and the name server."""
+        helpers = self._helpers()
+        super().stop()
+        self._end(helpers)
+
+    def kill(self) -> None:
+        """End all of it by SIGKILL."""
+        helpers = self._helpers()
+        super().kill()
+        self._end(helpers)
+
+    def _helpers(self) -> list[psutil.Process]:
+        """The processes that the server has started, which do not die with it."""
+        with suppress(psutil.Error):
+            if self.pid is not None:
+                return psutil.Process(self.pid).children(recursive=True)
+        return []
+
+    def _end(self, helpers: list[psutil.Process]) -> None:
+        for helper in helpers:
+            with suppress(psutil.NoSuchProcess):
+                helper.send_signal(signal.SIGKILL)
+        if self.names is not None:
+            self.names.kill()
+            self.names.wait()
+            self.names = None

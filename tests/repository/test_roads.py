@@ -1,0 +1,278 @@
+"""The roads to the course: make, conda, containers, CI. Each file is valid, and they agree."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import CHECKOUT
+
+from shoplab.servers.kafka.broker import SETTINGS
+
+COMPOSE = CHECKOUT / "docker-compose.yml"
+WORKFLOW = CHECKOUT / ".github" / "workflows" / "ci.yml"
+CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+
+
+def read(name: str) -> str:
+    return (CHECKOUT / name).read_text(encoding="utf-8")
+
+
+def load(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return data
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    """The services of the compose file."""
+    found: dict[str, Any] = load(COMPOSE)["services"]
+    return found
+
+
+# -- the files are what their tools expect --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [("vendor.compose-spec", COMPOSE), ("vendor.github-workflows", WORKFLOW)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_file_is_valid_and_a_broken_one_is_not(schema: str, path: Path, tmp_path: Path) -> None:
+    assert subprocess.run([*CHECK, schema, path]).returncode == 0
+    broken = tmp_path / path.name
+    broken.write_text(path.read_text().replace("\nservices:", "\nservice:").replace("on:", "at:"))
+    assert subprocess.run([*CHECK, schema, broken], stdout=subprocess.DEVNULL).returncode == 1
+
+
+def test_workflow_runs_make_targets_only() -> None:
+    steps = load(WORKFLOW)["jobs"]["doors"]["steps"]
+    commands = [step["run"] for step in steps if "run" in step]
+    assert commands
+    assert all(re.fullmatch(r"make [a-z-]+( PYTHON=\S+ *\S*.*)?", line) for line in commands)
+    assert {line.split()[1] for line in commands} <= targets()
+
+
+def test_conda_environment_has_what_the_course_needs() -> None:
+    environment = load(CHECKOUT / "environment.yml")
+    assert environment["channels"][0] == "conda-forge"
+    *packages, pip = environment["dependencies"]
+    names = {re.split("[=<>]", package)[0] for package in packages}
+    assert names == {"python", "pip", "make", "openjdk", "redis-server"}
+    assert pip == {"pip": ["--requirement requirements.txt"]}
+    assert environment["name"] in read("Makefile")
+    assert environment["name"] in read("tools/setup")
+
+
+def test_every_locked_package_has_a_hash() -> None:
+    entries = re.split(r"\n(?=\S)", re.sub(r"(?m)^\s*#.*\n", "", read("requirements.txt")))
+    assert len(entries) > 100
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_every_requirement_is_locked() -> None:
+    wanted = re.findall(r"(?m)^([a-z0-9_-]+)", read("requirements.in"), flags=re.I)
+    locked = set(re.findall(r"(?m)^([a-z0-9_.-]+)(?:\[.*?\])?==", read("requirements.txt")))
+    assert {name.lower().replace("_", "-") for name in wanted} - locked == set()
+
+
+# -- containers -----------------------------------------------------------------------------------
+
+
+def test_every_port_is_on_this_machine_only(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service["ports"]]
+    assert len(ports) == 5
+    assert [port for port in ports if not re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)] == []
+
+
+def test_every_service_has_a_health_check(services: dict[str, Any]) -> None:
+    assert [name for name, service in services.items() if not service["healthcheck"]["test"]] == []
+
+
+def test_only_rabbitmq_waits_to_be_asked_for(services: dict[str, Any]) -> None:
+    assert {n: s["profiles"] for n, s in services.items() if "profiles" in s} == {
+        "rabbitmq": ["rabbitmq"]
+    }
+
+
+def test_compose_env_names_the_published_ports_and_passwords(services: dict[str, Any]) -> None:
+    lines = [line for line in read("compose.env").splitlines() if line and line[0] != "#"]
+    variables = dict(line.split("=", 1) for line in lines)
+    ports = {name: service["ports"][0].rpartition(":")[0] for name, service in services.items()}
+    assert variables == {
+        "KAFKA_BOOTSTRAP_SERVERS": ports["kafka"],
+        "REDIS_URL": f"redis://:{services['redis']['command'][2]}@{ports['redis']}/0",
+        "DATABASE_URL": "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@{0}/{POSTGRES_DB}".format(
+            ports["postgres"], **services["postgres"]["environment"]
+        ),
+        "RABBITMQ_URL": "amqp://{RABBITMQ_DEFAULT_USER}:{RABBITMQ_DEFAULT_PASS}@{0}/".format(
+            ports["rabbitmq"], **services["rabbitmq"]["environment"]
+        ),
+    }
+
+
+def test_kafka_tells_each_client_an_address_it_can_reach(services: dict[str, Any]) -> None:
+    kafka = services["kafka"]
+    told = dict(
+        listener.split("://")
+        for listener in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",")
+    )
+    assert told["HOST"] == kafka["ports"][0].rpartition(":")[0]
+    assert told["NETWORK"].startswith("kafka:")
+
+
+def test_kafka_in_a_container_behaves_like_the_local_one(services: dict[str, Any]) -> None:
+    environment = services["kafka"]["environment"]
+    as_variable = {f"KAFKA_{name.upper().replace('.', '_')}": v for name, v in SETTINGS.items()}
+    own = {"KAFKA_INTER_BROKER_LISTENER_NAME"}  # two listeners there, one here
+    shared = (as_variable.keys() & environment.keys()) - own
+    assert len(shared) >= 8
+    assert {name: environment[name] for name in shared} == {n: as_variable[n] for n in shared}
+
+
+# -- make -----------------------------------------------------------------------------------------
+
+
+def targets() -> set[str]:
+    """The targets of the Makefile."""
+    return set(re.findall(r"(?m)^([a-z-]+):(?!=)", read("Makefile")))
+
+
+def test_make_alone_explains_every_target() -> None:
+    said = subprocess.run(["make"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    explained = set(re.findall(r"(?m)^  make (\S+) +\S", said))
+    assert explained == targets()
+    assert {"book", "lab", "test", "draft", "bench", "check", "format", "clean"} <= explained
+
+
+def test_ci_runs_what_the_readme_names() -> None:
+    for command in ("make test", "make book"):
+        assert f"step {command}\n" in read(".ci/run")
+        assert command in read("README.md")
+
+
+# -- setting up -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout in a folder with a space and an 'é', with what set-up reads and no environment."""
+    folder = tmp_path / "mon dossier é"
+    (folder / "tools").mkdir(parents=True)
+    for name in ("Makefile", "requirements.txt", "pyproject.toml", "tools/setup", "tools/setup.py"):
+        shutil.copy(CHECKOUT / name, folder / name)
+    return folder
+
+
+def setup(checkout: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHON", "MAKEFLAGS")}
+    command = ["make", "--no-print-directory", "setup"]
+    return subprocess.run(
+        command, cwd=checkout, env=environment | variables, capture_output=True, text=True
+    )
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_no_python_that_runs_is_said_in_a_sentence(checkout: Path) -> None:
+    stub = program(checkout / "python", "echo 'command not found' >&2; exit 127")
+    done = setup(checkout, PYTHON=str(stub))
+    assert done.returncode != 0
+    assert done.stderr.startswith("No Python 3.11 or newer runs here under the name: ")
+    assert "Next: install one" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_an_old_python_is_said_in_a_sentence(checkout: Path) -> None:
+    old = program(checkout / "python", 'case "$*" in *version_info*) exit 1;; esac')
+    assert "No Python 3.11 or newer" in setup(checkout, PYTHON=str(old)).stderr
+
+
+def test_a_python_without_venv_is_said_in_a_sentence(checkout: Path) -> None:
+    bare = program(checkout / "python", 'case "$*" in *ensurepip*) exit 1;; esac')
+    done = setup(checkout, PYTHON=str(bare))
+    assert done.returncode != 0
+    assert "has no venv module" in done.stderr
+    assert "apt install python3-venv" in done.stderr
+
+
+def test_no_network_is_said_in_a_sentence_and_leaves_no_stamp(checkout: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"), nowhere)
+    done = setup(checkout, PIP_RETRIES="0", PIP_NO_CACHE_DIR="1", PYTHON=sys.executable, **proxies)
+    assert done.returncode != 0
+    assert "Next: check the network (HTTPS_PROXY is honoured)" in done.stderr
+    assert not (checkout / ".venv" / "made-from.json").exists()
+
+
+def stamped(checkout: Path) -> Path:
+    """Give the checkout an environment that looks complete; return its stamp."""
+    binaries = checkout / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    code = "import setup; setup.record(setup.packages() | setup.servers())"
+    subprocess.run([sys.executable, "-c", code], cwd=checkout / "tools", check=True)
+    return checkout / ".venv" / "made-from.json"
+
+
+def ready(checkout: Path, **variables: str) -> bool:
+    command = [checkout / ".venv" / "bin" / "python", checkout / "tools" / "setup.py", "--ready"]
+    return subprocess.run(command, env=os.environ | variables).returncode == 0
+
+
+def test_the_second_time_says_one_line(checkout: Path) -> None:
+    stamped(checkout)
+    done = setup(checkout)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+    assert done.stdout.startswith("Ready: Python 3.")
+
+
+def test_set_up_runs_again_when_what_it_was_made_from_changes(checkout: Path) -> None:
+    stamp = stamped(checkout)
+    assert ready(checkout)
+    assert not ready(checkout, SHOPLAB_CACHE="elsewhere")
+    for name in ("requirements.txt", "pyproject.toml", "tools/setup.py"):
+        text = (checkout / name).read_text()
+        (checkout / name).write_text(text + "\n# changed\n")
+        assert not ready(checkout), name
+        (checkout / name).write_text(text)
+    stamp.write_text("{half")
+    assert not ready(checkout)
+
+
+def test_a_checkout_that_was_moved_is_set_up_again(checkout: Path) -> None:
+    stamped(checkout)
+    moved = checkout.rename(checkout.with_name("ailleurs"))
+    assert not ready(moved)
+
+
+def test_a_second_make_waits_for_the_first(checkout: Path) -> None:
+    stamp = stamped(checkout)
+    complete = stamp.read_text()
+    stamp.write_text("{}")
+    with (checkout / ".setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(
+            [sys.executable, "tools/setup.py"], cwd=checkout, stdout=subprocess.PIPE, text=True
+        )
+        assert second.stdout is not None
+        assert second.stdout.readline() == "Another make is setting up; waiting for it.\n"
+        stamp.write_text(complete)
+    # the first one's work is taken as it is
+    assert second.communicate(timeout=30)[0] == ""
+    assert second.returncode == 0
+    assert json.loads(stamp.read_text()) == json.loads(complete)

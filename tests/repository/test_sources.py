@@ -1,0 +1,91 @@
+"""What the repository holds: nothing of one machine, nothing open to the network, nothing large."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import CHECKOUT
+
+LARGEST = 700_000  # bytes; the lock with its hashes is the largest text
+
+#: Assembled, so that this file passes its own test.
+REGISTRIES = [
+    "pypi" + ".org",
+    "python" + "hosted.org",
+    "repo1" + ".maven",
+    "repo.maven" + ".apache",
+    "index" + "-url =",
+    "find" + "-links",
+]
+OPEN_ADDRESS = ".".join("0" * 4)
+MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(home|Users|root|work)/\w")
+UNFINISHED = re.compile(r"\bTO" + r"DO\b|\bFIX" + r"ME\b|coming " + r"soon|lorem " + r"ipsum", re.I)
+
+
+def tracked() -> list[Path]:
+    """Every file in git."""
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    return [CHECKOUT / name for name in listed.stdout.split("\0") if name]
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Path and text of every file in git that is text."""
+    for path in tracked():
+        content = path.read_bytes() if path.exists() else b""
+        if b"\0" not in content:
+            yield path.relative_to(CHECKOUT).as_posix(), content.decode("utf-8")
+
+
+def naming(pattern: str | re.Pattern[str]) -> list[str]:
+    """The lines of tracked text that match, as path:number."""
+    if isinstance(pattern, str):
+        pattern = re.compile(re.escape(pattern))
+    return [
+        f"{path}:{number}"
+        for path, text in texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+@pytest.mark.parametrize("host", REGISTRIES)
+def test_no_package_registry_is_named(host: str) -> None:
+    assert naming(host) == []
+
+
+def test_no_path_of_one_machine_is_named() -> None:
+    # the notebooks' hygiene tests hold such paths as samples of what is refused
+    found = [line for line in naming(MACHINE_PATH) if not line.startswith("tests/repository/")]
+    assert found == []
+    assert naming(str(CHECKOUT)) == []
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    assert naming(OPEN_ADDRESS) == []
+
+
+def test_nothing_is_left_unfinished() -> None:
+    assert naming(UNFINISHED) == []
+
+
+def test_no_file_is_large() -> None:
+    sizes = {path.name: path.stat().st_size for path in tracked() if path.exists()}
+    assert {name: size for name, size in sizes.items() if size > LARGEST} == {}
+
+
+def test_no_build_product_is_tracked() -> None:
+    names = [path.relative_to(CHECKOUT).parts for path in tracked()]
+    products = {"_build", ".venv", "__pycache__", ".ipynb_checkpoints"}
+    assert [parts for parts in names if products & set(parts)] == []
+
+
+def test_both_licences_are_there() -> None:
+    code = (CHECKOUT / "LICENSE").read_text(encoding="utf-8")
+    prose = (CHECKOUT / "LICENSE-text.md").read_text(encoding="utf-8")
+    assert code.startswith("BSD 3-Clause License")
+    assert "CC-BY-4.0" in prose
