@@ -14,7 +14,6 @@ import pytest
 
 from shoplab import Lab
 from shoplab.errors import ClaimError, DeadlineError, ProcessError
-from shoplab.processes.environment import loopback_without_proxy
 
 
 @pytest.fixture
@@ -161,10 +160,3 @@ def test_a_claim_is_recorded_under_the_notebook_of_the_lab(lab, tmp_path, monkey
             unit="emails lost",
             holds=lambda control, treatment: treatment == 0 < control,
         )
-
-
-def test_the_loopback_is_exempt_from_a_proxy_and_what_was_exempt_stays():
-    own = loopback_without_proxy({"HTTP_PROXY": "http://proxy.example", "no_proxy": "a.example"})
-    assert own["NO_PROXY"] == own["no_proxy"] == "a.example,127.0.0.1,localhost,::1"
-    assert own["HTTP_PROXY"] == "http://proxy.example"
-    assert loopback_without_proxy(own) == own

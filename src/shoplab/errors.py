@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 LOG_LINES_SHOWN = 15
@@ -20,6 +21,11 @@ class LabError(Exception):
         self.log = log
         super().__init__(what, next_step)
 
+    def __reduce__(self) -> tuple[partial[LabError], tuple[str]]:
+        """Travel between processes whole; ``Exception``'s own way knows no keywords."""
+        made = partial(type(self), next_step=self.next_step, log=self.log)
+        return made, (self.what,)
+
     def __str__(self) -> str:
         parts = [self.what]
         if self.log is not None:
@@ -37,6 +43,10 @@ class ServerError(LabError):
     """A Kafka, Redis or PostgreSQL server did not start, died, or refuses to serve."""
 
 
+class PortTaken(ServerError):
+    """Another program took a server's port between its choice and its use."""
+
+
 class ProcessError(LabError):
     """A service or worker that a notebook started has died, or never became ready."""
 
@@ -47,6 +57,14 @@ class DeadlineError(LabError):
 
 class ClaimError(LabError):
     """A claim was measured and does not hold."""
+
+
+class LoadError(LabError):
+    """A load that cannot be offered, or a generator that could not offer it."""
+
+
+class LagError(LabError):
+    """The lag of a group could not be measured."""
 
 
 def last_lines(log: Path, count: int = LOG_LINES_SHOWN) -> list[str]:

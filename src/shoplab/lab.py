@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import psutil
 
+from shoplab.environment import apply_here
 from shoplab.errors import ProcessError
 from shoplab.paths import home_directory, private_directory
 from shoplab.processes import Process, Service, Worker
 from shoplab.processes.carry import function_name
-from shoplab.processes.environment import loopback_without_proxy
 from shoplab.waiting import announced, until
 
 if TYPE_CHECKING:  # imported on first use: they cost more than a notebook may need
@@ -66,7 +66,7 @@ class Lab:
         self._topics: dict[str, PrivateCluster | None] = {}
         self._failed = False
         self._stack_in_use: Stack | None = None
-        os.environ.update(loopback_without_proxy(os.environ))
+        apply_here()
         if traced:
             from shoplab.measure.spans import record_spans
 

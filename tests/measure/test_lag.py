@@ -11,7 +11,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import BrokerResponseError
 from kafka.structs import OffsetAndMetadata
 
-from shoplab.measure.lag import LagError, LagRecording, predict_lag, watch_lag
+from shoplab.errors import LagError
+from shoplab.measure.lag import LagRecording, predict_lag, watch_lag
 from shoplab.servers.kafka.cluster import Cluster
 from shoplab.servers.kafka.setup import set_up
 

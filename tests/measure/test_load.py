@@ -13,8 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
+from shoplab.errors import LoadError
 from shoplab.measure.accuracy import measure_accuracy
-from shoplab.measure.load import MAX_REQUESTS, LoadError, LoadResult, offer
+from shoplab.measure.load import MAX_REQUESTS, LoadResult, offer
 
 Handler = Callable[[str, bytes, asyncio.StreamWriter], Coroutine[None, None, None]]
 

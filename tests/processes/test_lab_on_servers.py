@@ -16,8 +16,7 @@ from sqlalchemy import NullPool, create_engine, inspect, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from shoplab import Lab
-from shoplab.errors import DeadlineError
-from shoplab.measure.lag import LagError
+from shoplab.errors import DeadlineError, LagError
 from shoplab.measure.spans import handling, sending
 
 

@@ -10,7 +10,8 @@ import asyncio
 import subprocess
 import sys
 
-from shoplab.measure.load import LoadError, LoadResult, offer
+from shoplab.errors import LoadError
+from shoplab.measure.load import LoadResult, offer
 
 ANSWER = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
 

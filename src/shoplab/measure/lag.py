@@ -18,17 +18,13 @@ from kafka import KafkaAdminClient, OffsetSpec, TopicPartition
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 from numpy.typing import NDArray
 
-from shoplab.errors import LabError
+from shoplab.errors import LagError
 
 INTERVAL = 0.1
 """Seconds between two samples."""
 
 PATIENCE = 10.0
 """Seconds without a sample, because the cluster elects a leader, before the watch gives up."""
-
-
-class LagError(LabError):
-    """The lag of a group could not be measured."""
 
 
 class LagOverTime(Protocol):

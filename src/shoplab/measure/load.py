@@ -25,7 +25,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
-from shoplab.errors import LabError
+from shoplab.errors import LoadError
 from shoplab.measure.generator import REFUSED, RESET, TIMED_OUT, Plan
 
 MAX_REQUESTS = 50_000
@@ -37,10 +37,6 @@ START_ALLOWANCE = 30.0
 """Seconds a busy machine may take to start the generator and to read its records."""
 
 Body = Mapping[str, Any] | Sequence[Any] | Callable[[int], Any] | None
-
-
-class LoadError(LabError):
-    """A load that cannot be offered, or a generator that could not offer it."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from shoplab.environment import for_processes
 from shoplab.errors import DeadlineError, ProcessError
 from shoplab.paths import private_directory
 from shoplab.ports import Port
 from shoplab.processes.carry import pack, source_lines
-from shoplab.processes.environment import loopback_without_proxy
 from shoplab.waiting import announced
 
 START_TIMEOUT = 60.0
@@ -121,7 +121,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=keep_open,
-                env=loopback_without_proxy(os.environ)
+                env=for_processes(os.environ)
                 | {
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                     "PYTHONUNBUFFERED": "1",
