@@ -35,7 +35,7 @@ def home_directory() -> Path:
     chosen = os.environ.get("SHOPLAB_HOME")
     if chosen:
         return private_directory(Path(chosen))
-    return private_directory(platformdirs.user_state_path("shoplab") / _short_hash(sys.prefix))
+    return private_directory(platformdirs.user_state_path("shoplab") / short_hash(sys.prefix))
 
 
 def socket_directory(home: Path) -> Path:
@@ -48,8 +48,9 @@ def socket_directory(home: Path) -> Path:
     if base.is_symlink() or base.stat().st_uid != os.getuid():
         raise PermissionError(f"{base} belongs to another user")
     base.chmod(0o700)
-    return private_directory(base / _short_hash(str(home)))
+    return private_directory(base / short_hash(str(home)))
 
 
-def _short_hash(text: str) -> str:
+def short_hash(text: str) -> str:
+    """A name of twelve letters for what has a long one."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -229,7 +229,7 @@ def test_a_format_that_fails_shows_what_initdb_said(
 def test_postgres_stops_although_a_client_is_connected(servers: Path) -> None:
     server = make(postgres.Postgres, servers)
     server.start()
-    client = psycopg.connect(host=str(socket_directory(servers) / "pg"), user="postgres")
+    client = psycopg.connect(host=str(server.sockets), user="postgres")
     server.stop_timeout = 1e6
     server.stop()
     client.close()
@@ -251,7 +251,7 @@ def test_variables_meant_for_another_postgres_do_no_harm(
 def test_what_is_committed_survives_a_crash(servers: Path) -> None:
     server = make(postgres.Postgres, servers)
     server.start()
-    dsn = {"host": str(socket_directory(servers) / "pg"), "user": "postgres"}
+    dsn = {"host": str(server.sockets), "user": "postgres"}
     with psycopg.connect(**dsn) as connection:
         connection.execute("CREATE TABLE orders AS SELECT generate_series(1, 1000) AS id")
     server.kill()

@@ -10,12 +10,11 @@ import signal
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from shoplab.errors import ServerError, SetupError
-from shoplab.paths import private_directory, socket_directory
-from shoplab.servers.server import NotReady, Server
+from shoplab.paths import private_directory, short_hash, socket_directory
+from shoplab.servers.server import NotReady, Server, Settings
 
 SERVER_USER_OF_ROOT = "nobody"
 """PostgreSQL refuses to run as root (as in most containers); it runs as this user then."""
@@ -68,27 +67,18 @@ class Postgres(Server):
     Who can open that directory is the user, so there is no password to guess or to leak.
     """
 
-    #: "fast shutdown": SIGTERM would wait until the last client has gone
     stop_signal = signal.SIGINT
+    """A "fast shutdown": SIGTERM would wait until the last client has gone."""
 
-    def __init__(
-        self, directory: Path, home: Path, *, sockets: str = "pg", max_connections: int = 100
-    ) -> None:
-        """``sockets`` names the socket's directory: one for each server of a home."""
+    def __init__(self, directory: Path, home: Path, max_connections: int = 100) -> None:
         super().__init__("postgres", directory, home)
         self.data = self.directory / "data"
         self.max_connections = max_connections
-        self._sockets = sockets
 
     @property
     def sockets(self) -> Path:
-        """The directory of the socket."""
-        return private_directory(self.socket(self.home, self._sockets).parent)
-
-    @staticmethod
-    def socket(home: Path, name: str = "pg") -> Path:
-        """The socket of a PostgreSQL of ``home``; short, since such paths end at 104 bytes."""
-        return socket_directory(home) / name / f".s.PGSQL.{PORT}"
+        """The directory of the socket; its path is short, since those of sockets are limited."""
+        return private_directory(socket_directory(self.home) / short_hash(str(self.directory)))
 
     def prepare(self) -> None:
         """Format the data directory once; it gets its name when it is complete."""
@@ -134,7 +124,7 @@ class Postgres(Server):
     def stop(self) -> None:
         """Stop, and remove the socket's directory, which lies outside of the server's own."""
         super().stop()
-        shutil.rmtree(self.socket(self.home, self._sockets).parent, ignore_errors=True)
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
     def check(self) -> None:
         """Write a row and read it back, from this server and not from one that was left behind."""
@@ -160,7 +150,7 @@ class Postgres(Server):
         if row != (1,):
             raise NotReady(f"it answers {row}")
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """``url``, for SQLAlchemy's ``create_engine``."""
         host = quote(str(self.sockets), safe="")
         return {"url": f"postgresql+psycopg://postgres@/postgres?host={host}&port={PORT}"}

@@ -17,13 +17,12 @@ import subprocess
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from shoplab.errors import ServerError
 from shoplab.ports import LOOPBACK, free_ports
-from shoplab.servers.server import NotReady, Server
+from shoplab.servers.server import NotReady, Server, Settings
 
 USER = "shop"
 
@@ -74,7 +73,7 @@ def _search_path() -> str:
 class RabbitMQ(Server):
     """A RabbitMQ on the loopback with a password, and the name server that Erlang insists on."""
 
-    start_timeout = 60.0
+    port_taken = "eaddrinuse"
 
     def __init__(self, directory: Path, home: Path) -> None:
         super().__init__("rabbitmq", directory, home)
@@ -116,7 +115,6 @@ class RabbitMQ(Server):
 
     def environment(self) -> dict[str, str]:
         """Everything that a node would share with others is its own here."""
-        kept = {k: v for k, v in super().environment().items() if not k.startswith("RABBITMQ_")}
         own = {
             "HOME": self.directory,  # takes Erlang's cookie
             "RABBITMQ_HOME": self.directory,
@@ -134,7 +132,7 @@ class RabbitMQ(Server):
             "ERL_EPMD_ADDRESS": LOOPBACK,
             "PATH": _search_path(),
         }
-        return kept | {name: str(value) for name, value in own.items()}
+        return super().environment() | {name: str(value) for name, value in own.items()}
 
     def check(self) -> None:
         """Publish a message and fetch it back."""
@@ -155,7 +153,7 @@ class RabbitMQ(Server):
         if body != b"ready":
             raise NotReady(f"it answers {body!r}")
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """``url``, for ``pika.URLParameters``."""
         return {"url": f"amqp://{USER}:{self.password}@{LOOPBACK}:{self.port}/%2F"}
 

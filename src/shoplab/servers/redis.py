@@ -11,14 +11,10 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from shoplab.errors import ServerError, SetupError, last_lines
+from shoplab.errors import SetupError
 from shoplab.ports import LOOPBACK, free_ports
-from shoplab.servers.server import NotReady, Server
-
-START_ATTEMPTS = 3
-"""Starts that may fail because another program took the port between choosing and binding it."""
+from shoplab.servers.server import NotReady, Server, Settings
 
 OLDEST = (6, 2)
 """The first release that can leave its title alone; a title overwrites the mark we sweep by."""
@@ -106,16 +102,6 @@ class Redis(Server):
         self.port = 0
         self.password = secrets.token_urlsafe(24)
 
-    def start(self) -> None:
-        """Start the server, on another port where the chosen one was taken meanwhile."""
-        for attempt in range(1, START_ATTEMPTS + 1):
-            try:
-                return super().start()
-            except ServerError:
-                taken = "Address already in use" in "\n".join(last_lines(self.log))
-                if not taken or attempt == START_ATTEMPTS:
-                    raise
-
     def prepare(self) -> None:
         """Choose a port and write the configuration; the password stays off the command line."""
         (self.port,) = free_ports(1)
@@ -153,7 +139,7 @@ class Redis(Server):
         if answer != expected:
             raise NotReady(f"it answers {answer[:200]!r}")
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """``url``, for ``redis.Redis.from_url``."""
         return {"url": f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"}
 

@@ -1,4 +1,4 @@
-"""One server process: the life cycle that Kafka, Redis and PostgreSQL share."""
+"""One server process: the life cycle that Kafka, Redis, PostgreSQL and RabbitMQ share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Protocol
 
-from shoplab.errors import ServerError
+import psutil
+
+from shoplab import halting
+from shoplab.environment import for_servers
+from shoplab.errors import PortTaken, ServerError
 from shoplab.paths import private_directory
 
 MARK = "SHOPLAB_HOME_MARK"
@@ -18,6 +24,30 @@ MARK = "SHOPLAB_HOME_MARK"
 
 A supervisor ends what carries its mark and was left behind, so nothing else may carry it.
 """
+
+Settings = dict[str, str]
+"""What a client needs to connect: ``url``, or for Kafka ``bootstrap_servers``."""
+
+
+class Startable(Protocol):
+    """What can be started and used: a ``Server``, or a ``Cluster`` of them."""
+
+    directory: Path
+
+    def start(self) -> None:
+        """Start it and return when it serves; raise ``ServerError`` where it does not."""
+
+    def stop(self) -> None:
+        """Stop it, politely where there is time. Safe to repeat."""
+
+    def settings(self) -> Settings:
+        """What a client needs to connect."""
+
+    def program(self) -> str:
+        """Which program serves, for people."""
+
+    def processes(self) -> Sequence[Server]:
+        """The servers it consists of: itself, or a cluster's brokers."""
 
 
 class NotReady(Exception):
@@ -28,22 +58,40 @@ class Server(ABC):
     """A server that lives in a directory of its own: configuration, data and log.
 
     A subclass says how to prepare the directory, which command to run, and what round trip proves
-    that it serves. ``start`` returns when the round trip succeeds, or raises ``ServerError`` at
-    once when the process dies, or when the time is up.
+    that it serves. ``start`` returns when the round trip succeeds, or raises ``ServerError``
+    immediately when the process dies, or when the time is up.
     """
 
-    #: seconds a start may take before it counts as failed
     start_timeout = 60.0
-    #: seconds between a polite stop and SIGKILL
+    """Seconds a start may take before it counts as failed."""
+
+    start_attempts = 3
+    """Starts that may fail because another program took the port between choosing and using it."""
+
     stop_timeout = 10.0
-    #: what asks the server to stop in good order
+    """Seconds between a polite stop and SIGKILL."""
+
     stop_signal = signal.SIGTERM
+    """What asks the server to stop in good order."""
+
+    port_taken: ClassVar[str] = "Address already in use"
+    """What the server prints where another program has its port."""
+
+    last_words: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("No space left", "free some space on the disk, then start again"),
+        ("quota exceeded", "free some of your space on the disk, then start again"),
+        ("Permission denied", "make {directory} yours to write, then start again"),
+        ("Read-only file system", "make {directory} yours to write, then start again"),
+    )
+    """What a server's last words mean, and what to do; the first that is found counts."""
 
     def __init__(self, name: str, directory: Path, home: Path) -> None:
         self.name = name
         self.directory = private_directory(directory)
         self.home = home
         self.process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+        self._halted: set[psutil.Process] = set()
 
     @property
     def log(self) -> Path:
@@ -52,7 +100,10 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Write configuration and format data, so that ``command`` can run. Safe to repeat."""
+        """Choose ports, write configuration, format data, so that ``command`` can run.
+
+        Safe to repeat; each start does.
+        """
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -63,17 +114,20 @@ class Server(ABC):
         """Make a full round trip (write and read back) or raise ``NotReady``."""
 
     @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What a client needs to connect, as JSON-able values."""
+    def settings(self) -> Settings:
+        """What a client needs to connect."""
 
     def program(self) -> str:
         """Which program serves, for people: its version and where it is from."""
         return self.name
 
+    def processes(self) -> Sequence[Server]:
+        """Itself; a cluster has several."""
+        return [self]
+
     def environment(self) -> dict[str, str]:
-        """The server's environment: the user's, a locale and time zone that exist, our mark."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("LC_")}
-        return kept | {"LC_ALL": "C", "TZ": "UTC", MARK: str(self.home)}
+        """What a program needs of the user's environment, and our mark."""
+        return for_servers(os.environ) | {MARK: str(self.home)}
 
     @property
     def pid(self) -> int | None:
@@ -82,20 +136,40 @@ class Server(ABC):
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process runs; one that is halted does."""
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Start the server and return when it serves."""
+        """Start the server and return when it serves.
+
+        Where its port was taken meanwhile it is started again, on another one if it chooses its
+        own. Raises ``PortTaken`` at the last of these attempts, and ``ServerError``.
+        """
+        for attempt in range(1, self.start_attempts + 1):
+            try:
+                return self._start_once()
+            except PortTaken:
+                if attempt == self.start_attempts:
+                    raise
+
+    def _start_once(self) -> None:
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         try:
-            self.prepare()
-            self._spawn()
+            self._start_or_kill()
         except OSError as error:
             raise ServerError(
                 f"{self.name} cannot be started: {error}.",
-                next_step="look at that path: its disk may be full, or not yours to write",
+                next_step=self._advice(str(error)) or "look at that path and its disk",
             ) from error
+        except ServerError as error:
+            if error.log is None:
+                raise
+            raise self._explained(error) from error
+
+    def _start_or_kill(self) -> None:
         try:
+            self.prepare()
+            self._spawn()
             self._await_service()
         except BaseException:
             self.kill()  # whatever went wrong, a server that was not handed over does not run on
@@ -113,7 +187,7 @@ class Server(ABC):
             )
 
     def _await_service(self) -> None:
-        """Return when the round trip succeeds; a process that dies meanwhile fails at once."""
+        """Return when the round trip succeeds; a process that dies meanwhile fails immediately."""
         deadline = time.monotonic() + self.start_timeout
         while True:
             if self.process is None or self.process.poll() is not None:
@@ -134,12 +208,34 @@ class Server(ABC):
                     ) from reason
             time.sleep(0.01)
 
+    def words(self) -> str:
+        """What the server has printed since its last start."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    def _explained(self, error: ServerError) -> ServerError:
+        """The same error with what the server's own words advise."""
+        words = self.words()
+        if self.port_taken in words:
+            advice = "another program has its port (`ss -ltnp` shows which): try again"
+            return PortTaken(error.what, next_step=advice, log=self.log)
+        advice = self._advice(words) or error.next_step
+        return ServerError(error.what, next_step=advice, log=self.log)
+
+    def _advice(self, words: str) -> str | None:
+        found = (advice for seen, advice in self.last_words if seen in words)
+        return next((advice.format(directory=self.directory) for advice in found), None)
+
     def stop(self) -> None:
         """Stop politely, by SIGKILL after ``stop_timeout`` seconds. Safe to repeat."""
         if self.process is None:
             return
         if self.alive:
             self.process.send_signal(self.stop_signal)
+            self.resume()  # one that is halted hears the signal only then
             try:
                 self.process.wait(self.stop_timeout)
             except subprocess.TimeoutExpired:
@@ -150,3 +246,25 @@ class Server(ABC):
         if self.process is not None and self.alive:
             self.process.kill()
             self.process.wait()
+        self.resume()  # its children, if it was halted, learn of its death
+
+    def halt(self) -> None:
+        """Halt the server with its children, as SIGSTOP does; return when all stand still.
+
+        Its connections stay open and nobody answers, until ``resume``. Safe to repeat. Raises
+        ``ServerError`` where it does not run.
+        """
+        with suppress(psutil.NoSuchProcess):
+            if self.pid is not None:
+                self._halted |= halting.halt(self.pid)
+                return
+        raise ServerError(
+            f"{self.name} does not run, so it cannot be halted.",
+            next_step="restart it first",
+            log=self.log,
+        )
+
+    def resume(self) -> None:
+        """Let a halted server go on; return when it does. Safe to repeat."""
+        halting.resume(self._halted)
+        self._halted = set()

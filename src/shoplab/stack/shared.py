@@ -26,15 +26,14 @@ def make_cluster(directory: Path, home: Path, brokers: int) -> Cluster:
     """A Kafka cluster that is not started yet, from what set-up has brought (or brings now)."""
     # Kafka's client takes longer to import than Redis to start: only who uses Kafka waits for it.
     from shoplab.servers.kafka.cluster import Cluster
-    from shoplab.servers.kafka.setup import set_up
 
-    return Cluster(directory, home, set_up(), brokers)
+    return Cluster(directory, home, brokers)
 
 
 def make_private(kind: str, directory: Path, home: Path, options: dict[str, Any]) -> Server:
     """A server for one lease alone, not started yet; ``options`` are its constructor's."""
     if kind == "postgres":
-        return Postgres(directory, home, sockets=directory.name[-12:], **options)
+        return Postgres(directory, home, **options)
     if kind == "rabbitmq":
         return RabbitMQ(directory, home)
     raise ServerError(

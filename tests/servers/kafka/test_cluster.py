@@ -16,7 +16,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from shoplab.errors import ServerError
+from shoplab.errors import PortTaken, ServerError
 from shoplab.ports import free_ports
 from shoplab.servers.kafka import cluster as cluster_module
 from shoplab.servers.kafka.broker import Broker
@@ -37,7 +37,7 @@ def make_cluster(tmp_path, installation):
     made = []
 
     def make(count=1, directory=tmp_path / "cluster", installation=installation):
-        made.append(Cluster(directory, tmp_path, installation, count))
+        made.append(Cluster(directory, tmp_path, count, installation))
         return made[-1]
 
     yield make
@@ -224,10 +224,10 @@ def test_a_broker_that_dies_at_its_start_is_reported_at_once(make_broker):
         taken.listen()
         broker = make_broker(ports=(taken.getsockname()[1], free_ports(1)[0]))
         started = time.monotonic()
-        with pytest.raises(ServerError, match="kafka-1 died at its start") as refusal:
+        with pytest.raises(PortTaken, match="kafka-1 died at its start") as refusal:
             broker.start()
     assert time.monotonic() - started < broker.start_timeout / 2
-    assert "another program has the port" in refusal.value.next_step
+    assert "another program has its port" in refusal.value.next_step
     assert "Address already in use" in str(refusal.value)
 
 

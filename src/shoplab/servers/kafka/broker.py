@@ -7,7 +7,6 @@ import shutil
 import signal
 import uuid
 from pathlib import Path
-from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
@@ -17,10 +16,9 @@ from shoplab.paths import private_directory
 from shoplab.ports import LOOPBACK
 from shoplab.servers.kafka.coordinators import await_coordinators
 from shoplab.servers.kafka.installation import Installation
-from shoplab.servers.kafka.java import OPTION_VARIABLES
-from shoplab.servers.server import NotReady, Server
+from shoplab.servers.server import NotReady, Server, Settings
 
-STARTED = b"Kafka Server started"
+STARTED = "Kafka Server started"
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -51,19 +49,6 @@ SETTINGS = {
     "log.segment.delete.delay.ms": "200",
 }
 
-#: What a broker's last words mean, and what to do; the first that is found counts.
-LAST_WORDS = (
-    ("BindException", "another program has the port; start again to get another one"),
-    ("Address already in use", "another program has the port; start again to get another one"),
-    ("No space left", "free some space on the disk, then start again"),
-    ("Failed to acquire lock", "another broker uses this data directory; stop that one first"),
-    ("Permission denied", "make {directory} writable, then start again"),
-    ("AccessDenied", "make {directory} writable, then start again"),
-    ("Read-only file system", "make {directory} writable, then start again"),
-    ("not found in data", "the data are damaged; remove {directory}/data, then start again"),
-    ("meta.properties", "the data are damaged; remove {directory}/data, then start again"),
-)
-
 
 class Broker(Server):
     """One Kafka process, broker and controller at once, in a directory of its own.
@@ -71,6 +56,17 @@ class Broker(Server):
     ``voters`` maps every broker's id to its client port and controller port. ``training`` names a
     file: the broker then leaves an AOT cache there when it stops.
     """
+
+    start_attempts = 1
+    """Its ports are not its own to choose: the other brokers know them."""
+
+    last_words = (
+        *Server.last_words,
+        ("Failed to acquire lock", "another broker uses this data directory; stop that one first"),
+        ("AccessDenied", "make {directory} yours to write, then start again"),
+        ("not found in data", "the data are damaged; remove {directory}/data, then start again"),
+        ("meta.properties", "the data are damaged; remove {directory}/data, then start again"),
+    )
 
     def __init__(
         self,
@@ -86,10 +82,9 @@ class Broker(Server):
         self.installation = installation
         self.voters = voters
         self.training = training
-        self._log_start = 0
         self._cache_used: Path | None = None
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """The settings of a ``kafka-python`` client that talks to this broker."""
         return {"bootstrap_servers": f"{LOOPBACK}:{self.voters[self.broker_id][0]}"}
 
@@ -132,24 +127,17 @@ class Broker(Server):
         return self.installation.command("kafka.Kafka", "server.properties", flags=tuple(flags))
 
     def environment(self) -> dict[str, str]:
-        """The server's environment, without flags for the JVM, in a locale that can say 'é'."""
-        inherited = super().environment()
-        kept = {k: v for k, v in inherited.items() if k not in OPTION_VARIABLES}
-        return kept | {"LC_ALL": "C.UTF-8"}
+        """The server's environment, in a locale that can say 'é'."""
+        return super().environment() | {"LC_ALL": "C.UTF-8"}
 
     def start(self) -> None:
         """Start the broker; where the JVM refuses its AOT cache, drop that and start without."""
-        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         try:
             super().start()
-        except ServerError as error:
-            if self._drop_refused_cache():
-                return self.start()
-            words = self._words().decode(errors="replace")
-            advice = next((then for seen, then in LAST_WORDS if seen in words), error.next_step)
-            raise ServerError(
-                error.what, next_step=advice.format(directory=self.directory), log=self.log
-            ) from error
+        except ServerError:
+            if not self._drop_refused_cache():
+                raise
+            self.start()
 
     def check(self) -> None:
         """Write one record to a topic on this broker, read it back, and await group coordinators.
@@ -157,7 +145,7 @@ class Broker(Server):
         The clients come only after the broker's own word that it is up: a constructor that fails
         leaves a thread behind.
         """
-        if STARTED not in self._words():
+        if STARTED not in self.words():
             raise NotReady("it has not said that it is up")
         try:
             self._round_trip()
@@ -189,20 +177,12 @@ class Broker(Server):
         finally:
             admin.close()
 
-    def _words(self) -> bytes:
-        """What the broker has printed since its last start."""
-        if not self.log.exists():
-            return b""
-        with self.log.open("rb") as log:
-            log.seek(self._log_start)
-            return log.read()
-
     def _drop_refused_cache(self) -> bool:
         """Remove the cache if it is why the process died; set-up then makes a new one."""
         cache, process = self._cache_used, self.process
         if cache is None or process is None or process.poll() is None:
             return False
-        refused = b"AOT cache" in self._words()
+        refused = "AOT cache" in self.words()
         crashed = process.returncode in (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
         if refused or crashed:
             cache.unlink(missing_ok=True)
