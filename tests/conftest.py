@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stack_processes import supervisors
 
 from shoplab.locks import exclusive
-from shoplab.paths import socket_directory
 from shoplab.servers.external import KAFKA_OPTIONS, VARIABLES
-from shoplab.stack.lease import open_lease
+from shoplab.stack.lease import find_lease, supervisors
 from shoplab.stack.leftovers import left_behind
+from shoplab.stack.wire import Down
 from shoplab.waiting import until
 
 
 def stop_stack(home: Path) -> None:
     """Stop what runs in ``home`` and fail if a process of it stays."""
-    lease = open_lease(home, start=False)
+    lease = find_lease(home)
     if lease is not None:
-        lease.request("down")
+        lease.request(Down())
     with exclusive(home / "supervisor.lock", 30):
         if lease is not None:
             lease.close()
         left = left_behind(home)
         for process in left:
             process.kill()
-    shutil.rmtree(socket_directory(home))
     until(lambda: not supervisors(home))
     assert not left, f"servers without a supervisor: {left}"
 
@@ -37,6 +35,8 @@ def stop_stack(home: Path) -> None:
 def _stack_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One stack for all tests that use one and do not break it, in a home of its own."""
     home = tmp_path_factory.mktemp("home")
+    # A shell that runs us in the background lets all its children ignore Ctrl+C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOPLAB_HOME", str(home))
         patch.setenv("SHOPLAB_GRACE", "60")

@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner, Result
-from stack_processes import supervisors
 
 from shoplab import cli, doctor
 from shoplab.commands import commands
 from shoplab.doctor import Finding
 from shoplab.stack import Stack
+from shoplab.stack.lease import supervisors
 from shoplab.stack.leftovers import left_behind
 from shoplab.waiting import until
 

@@ -27,13 +27,13 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from shoplab import Lab
 from shoplab.measure.accuracy import measure_accuracy
+from shoplab.measure.memory import memory
 from shoplab.paths import home_directory
 from shoplab.ports import LOOPBACK, free_ports
 from shoplab.servers.kafka.broker import Broker
 from shoplab.servers.kafka.setup import set_up
 from shoplab.stack import Stack
 from shoplab.stack.leftovers import left_behind
-from shoplab.stack.shared import memory
 from shoplab.waiting import until
 
 ROUNDS = 3

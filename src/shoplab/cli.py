@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from shoplab.errors import LabError
+from shoplab.errors import LabError, unforeseen
+from shoplab.paths import error_log
 from shoplab.system import require_supported_system
 
 
 def main() -> None:
-    """Run a command; an error of ours is text on stderr and exit status 1, not a traceback."""
+    """Run a command; an error is text on stderr and exit status 1, not a traceback."""
     try:
         require_supported_system()
         from shoplab.commands import commands  # it imports what an unsupported system lacks
 
         commands()
     except LabError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(str(error))
+    except Exception as error:  # noqa: BLE001 - the top of the program: all else is told here
+        sys.exit(str(unforeseen(error, error_log())))
 
 
 if __name__ == "__main__":

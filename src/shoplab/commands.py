@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
 from shoplab.doctor import examine
-from shoplab.errors import last_lines
-from shoplab.locks import exclusive
+from shoplab.errors import DeadlineError, ServerError, last_lines
+from shoplab.locks import exclusive, held
 from shoplab.paths import home_directory
 from shoplab.servers import external
+from shoplab.servers.kinds import SHARED
 from shoplab.stack import Stack
-from shoplab.stack.lease import open_lease
+from shoplab.stack.lease import find_lease, supervisors
 from shoplab.stack.leftovers import sweep
-from shoplab.stack.shared import KINDS
+from shoplab.stack.wire import Down, ServerReport, Status, StatusReport
 
 STOP_TIMEOUT = 60.0
 """Seconds that all servers together may take to stop."""
@@ -50,9 +53,9 @@ def setup() -> None:
 def up() -> None:
     """Start all servers and keep them up until `shoplab down`."""
     with Stack() as stack:
-        with ThreadPoolExecutor(len(KINDS)) as pool:
-            list(pool.map(_start, KINDS))
-        if not all(external.named(kind) for kind in KINDS):
+        with ThreadPoolExecutor(len(SHARED)) as pool:
+            list(pool.map(_start, SHARED))
+        if not all(external.named(kind) for kind in SHARED):
             stack.pin()
         _show(stack.status())
 
@@ -67,21 +70,46 @@ def _start(kind: str) -> None:
 def down() -> None:
     """Stop all servers, whoever uses them, and remove their data."""
     home = home_directory()
-    lease = open_lease(home, start=False)
+    try:
+        lease = find_lease(home)
+    except ServerError:  # it runs and does not answer, or not in our words
+        if not supervisors(home):
+            raise
+        lease = None
     if lease is None:
-        with exclusive(home / "supervisor.lock", STOP_TIMEOUT):
-            left = sweep(home)
-        click.echo(
-            f"Ended {left} servers without a supervisor." if left else "Nothing was running."
-        )
+        click.echo(_end_unreachable(home))
         return
-    users = lease.request("status")["leases"]
-    lease.request("down")
-    with exclusive(
-        home / "supervisor.lock", STOP_TIMEOUT
-    ):  # free as soon as the supervisor is gone
-        lease.close()
+    with closing(lease):
+        users = lease.request(Status())["leases"]
+        lease.request(Down())
+        with exclusive(home / "supervisor.lock", STOP_TIMEOUT):
+            pass  # free as soon as the supervisor is gone
     click.echo("Stopped." + (f" Other users at that moment: {users}." if users else ""))
+
+
+def _end_unreachable(home: Path) -> str:
+    """End a supervisor that nobody can talk to, and servers that have none; say what was done."""
+    lock = home / "supervisor.lock"
+    if not held(lock):
+        with exclusive(lock, STOP_TIMEOUT):
+            left = sweep(home)
+        return f"Ended {left} servers without a supervisor." if left else "Nothing was running."
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in supervisors(home):
+            _signal(pid, number)
+            _signal(pid, signal.SIGCONT)  # one that is stopped hears SIGTERM only then
+        with suppress(DeadlineError), exclusive(lock, STOP_TIMEOUT):
+            sweep(home)
+            return "Stopped a supervisor that could not be reached, and its servers."
+    raise ServerError(
+        f"{lock} is held by a process that cannot be seen from here.",
+        next_step="run `shoplab down` where that process runs: in another container, say",
+    )
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @commands.command()
@@ -108,29 +136,29 @@ def doctor() -> None:
 
 
 @commands.command()
-@click.argument("which", type=click.Choice([*KINDS, "supervisor"]), required=False)
+@click.argument("which", type=click.Choice([*SHARED, "supervisor"]), required=False)
 @click.option("-n", "count", default=20, show_default=True, help="Lines of each log.")
 def logs(which: str | None, count: int) -> None:
     """Show the end of the logs: of the servers that run, else of those that ran last."""
     found = Stack().status()
-    for kind in [which] if which else [*KINDS, "supervisor"]:
+    for kind in [which] if which else [*SHARED, "supervisor"]:
         path = _log(kind, found)
         click.echo(f"== {kind}: {path}")
         for line in last_lines(path, count) if path.exists() else ["(nothing yet)"]:
             click.echo(line)
 
 
-def _log(kind: str, found: dict[str, Any] | None) -> Path:
+def _log(kind: str, found: StatusReport | None) -> Path:
     home = home_directory()
     if kind == "supervisor":
         return home / "supervisor.log"
-    current = found["servers"][kind]["log"] if found else None
+    current = found["servers"][kind].get("log") if found else None
     return Path(current) if current else home / "logs" / f"{kind}.log"
 
 
-def _show(found: dict[str, Any] | None) -> None:
-    nothing: dict[str, Any] = {kind: {"state": "not started"} for kind in KINDS}
-    servers: dict[str, Any] = found["servers"] if found else nothing
+def _show(found: StatusReport | None) -> None:
+    nothing: dict[str, ServerReport] = {kind: {"state": "not started"} for kind in SHARED}
+    servers = found["servers"] if found else nothing
     for kind, server in servers.items():
         if external.named(kind):
             click.echo(f"{kind:9} elsewhere ({external.VARIABLES[kind]})")

@@ -6,18 +6,30 @@ import locale
 import os
 import platform
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-from shoplab.errors import LabError
-from shoplab.paths import cache_directory, home_directory
+from shoplab.environment import for_processes
+from shoplab.errors import LabError, unforeseen
+from shoplab.locks import held
+from shoplab.paths import (
+    cache_directory,
+    error_log,
+    home_directory,
+    private_socket_directory,
+)
 from shoplab.servers import external
+from shoplab.servers.kinds import SHARED
 from shoplab.servers.postgres import version
 from shoplab.servers.rabbitmq import script
 from shoplab.servers.redis import survey
+from shoplab.stack import Stack
+from shoplab.stack.lease import supervisors
 from shoplab.stack.leftovers import left_behind
-from shoplab.stack.shared import KINDS
 from shoplab.system import require_supported_system
 
 OLDEST_PYTHON = (3, 11)
@@ -35,19 +47,23 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Look at everything; a problem in one thing does not hide the next."""
-    for check in (
+    checks: tuple[Callable[[], Finding], ...] = (
         _system,
         _python,
+        _assertions,
+        _foreign,
         _kafka,
         _redis,
         _postgres,
-        _directories,
+        _cache,
+        _home,
         _locale,
         _proxy,
         _stack,
         _rabbitmq,
-        *(lambda kind=kind: _external(kind) for kind in KINDS),
-    ):
+        *(partial(_external, kind) for kind in SHARED),
+    )
+    for check in checks:
         yield _guarded(check)
 
 
@@ -58,6 +74,9 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
         return Finding(error.what, False, error.next_step)
     except OSError as error:
         return Finding(str(error), False, "make that path yours to read and write")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks are still shown
+        told = unforeseen(error, error_log())
+        return Finding(told.what, False, told.next_step)
 
 
 def _system() -> Finding:
@@ -70,6 +89,20 @@ def _python() -> Finding:
     oldest = ".".join(map(str, OLDEST_PYTHON))
     step = "" if good else f"make the environment again with Python {oldest} or newer"
     return Finding(f"Python {platform.python_version()}", good, step)
+
+
+def _assertions() -> Finding:
+    if __debug__:
+        return Finding("assertions are on")
+    step = "unset PYTHONOPTIMIZE, and leave out `python -O`"
+    return Finding("assertions are off: a claim that fails would pass unseen", False, step)
+
+
+def _foreign() -> Finding:
+    left_out = sorted(set(os.environ) - set(for_processes(os.environ)))
+    if not left_out:
+        return Finding("no variables that are meant for other work")
+    return Finding(f"variables that the course leaves out: {', '.join(left_out)}")
 
 
 def _kafka() -> Finding:
@@ -107,16 +140,34 @@ def _rabbitmq() -> Finding:
     return Finding(f"RabbitMQ: {found}")
 
 
-def _directories() -> Finding:
-    for directory in (cache_directory(), home_directory()):
-        probe = directory / ".doctor"
-        probe.write_bytes(b"")
-        probe.unlink()
-        free = shutil.disk_usage(directory).free / 1e6
-        if free < DISK_NEEDED_MB:
-            step = f"free some space: {DISK_NEEDED_MB} MB are needed"
-            return Finding(f"{directory} has {free:.0f} MB left", False, step)
-    return Finding(f"directories: {cache_directory()} and {home_directory()}")
+def _cache() -> Finding:
+    return _room(cache_directory(), "the cache")
+
+
+def _home() -> Finding:
+    directory = home_directory()
+    sockets = private_socket_directory(directory)
+    probe = sockets / f".doctor-{os.getpid()}"
+    try:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(probe))
+    except OSError as error:
+        step = "set SHOPLAB_HOME to a directory on a disk of this machine"
+        return Finding(f"no Unix socket can be made in {sockets}: {error.strerror}", False, step)
+    finally:
+        probe.unlink(missing_ok=True)
+    return _room(directory, "the home")
+
+
+def _room(directory: Path, what: str) -> Finding:
+    probe = directory / f".doctor-{os.getpid()}"
+    probe.write_bytes(b"")
+    probe.unlink()
+    free = shutil.disk_usage(directory).free / 1e6
+    if free < DISK_NEEDED_MB:
+        step = f"free some space: {DISK_NEEDED_MB} MB are needed"
+        return Finding(f"{directory} has {free:.0f} MB left", False, step)
+    return Finding(f"{what}: {directory}, {free / 1e3:,.0f} GB free")
 
 
 def _locale() -> Finding:
@@ -140,19 +191,20 @@ def _is_set(name: str) -> bool:
 
 
 def _stack() -> Finding:
-    from shoplab.stack import Stack
-
     home = home_directory()
     if Stack(home).status() is not None:
         return Finding("local servers run; `shoplab status` shows them")
-    left = len(left_behind(home))
-    if not left:
-        return Finding("no local servers run")
-    return Finding(
-        f"the last supervisor was killed; {left} servers of it still run",
-        False,
-        "run `shoplab down` (the next start would end them too)",
-    )
+    if held(home / "supervisor.lock"):
+        pid = next(iter(supervisors(home)), "in another container")
+        step = "end it and its servers: `shoplab down`"
+        return Finding(f"a supervisor ({pid}) runs out of reach", False, step)
+    if left := len(left_behind(home)):
+        return Finding(
+            f"the last supervisor was killed; {left} servers of it still run",
+            False,
+            "run `shoplab down` (the next start would end them too)",
+        )
+    return Finding("no local servers run")
 
 
 def _external(kind: str) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -73,3 +75,15 @@ def last_lines(log: Path, count: int = LOG_LINES_SHOWN) -> list[str]:
         return log.read_text(errors="replace").splitlines()[-count:]
     except OSError as error:
         return [f"(the log cannot be read: {error.strerror})"]
+
+
+def unforeseen(error: Exception, log: Path) -> LabError:
+    """Tell of an error that nobody here foresaw; its traceback goes to the end of ``log``."""
+    moment = datetime.now().astimezone().isoformat(timespec="seconds")
+    words = "".join(traceback.format_exception(error))
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{moment}\n{words}\n")
+    return LabError(
+        f"Something went wrong that the laboratory did not foresee: {error!r}.",
+        next_step=f"report this, please, with {log} and what `shoplab doctor` says",
+    )

@@ -32,3 +32,12 @@ def exclusive(path: Path, timeout: float) -> Iterator[None]:
                     ) from None
                 time.sleep(0.02)
         yield
+
+
+def held(path: Path) -> bool:
+    """Whether somebody holds the lock ``path`` now."""
+    try:
+        with exclusive(path, 0):
+            return False
+    except DeadlineError:
+        return True

@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
-from stack_processes import supervisors
 
 from shoplab.errors import DeadlineError, LabError, ServerError
 from shoplab.paths import socket_directory
 from shoplab.stack import Stack
+from shoplab.stack.lease import supervisors
 from shoplab.stack.leftovers import left_behind
 from shoplab.waiting import until
 
@@ -217,7 +217,7 @@ def test_a_private_cluster_can_be_broken_and_ends_with_its_lease(home: Path) -> 
         assert cluster.alive(1)
         cluster.restart(2)
         assert cluster.pid(2) not in (None, before)
-        with pytest.raises(ServerError, match="no broker 4; it has \\[1, 2, 3\\]"):
+        with pytest.raises(ServerError, match="no server 4; it has \\[1, 2, 3\\]"):
             cluster.kill(4)
         assert len(left_behind(home)) == 3
     with Stack() as other:
@@ -323,7 +323,7 @@ def test_a_long_home_has_short_sockets(tmp_path: Path, monkeypatch: pytest.Monke
     with Stack(deep) as stack:
         assert redis.Redis.from_url(stack.redis_url).ping()
         assert stack.database_url
-        assert len(os.fsencode(socket_directory(deep) / "pg" / ".s.PGSQL.5432")) <= 104
+        assert len(os.fsencode(next(socket_directory(deep).glob("*/.s.PGSQL.5432")))) <= 104
         supervisor = psutil.Process(supervisors(deep)[0])
         supervisor.terminate()
     until(lambda: gone(deep), SERVERS_STOP)
@@ -333,8 +333,7 @@ def test_every_directory_is_the_users_alone(home: Path) -> None:
     with Stack() as stack:
         assert stack.redis_url
         assert stack.database_url
-        sockets = socket_directory(home)
-        for directory in (home, home / "servers", sockets.parent, sockets, *home.rglob("*/")):
+        for directory in (home, socket_directory(home), *home.rglob("*/")):
             mode = stat.S_IMODE(directory.stat().st_mode)
             assert mode == 0o700, f"{directory} is {mode:o}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from shoplab.errors import ServerError, SetupError
-from shoplab.paths import private_directory, short_hash, socket_directory
+from shoplab.paths import private_directory, private_socket_directory, short_hash
 from shoplab.servers.server import NotReady, Server, Settings
 
 SERVER_USER_OF_ROOT = "nobody"
@@ -78,7 +78,13 @@ class Postgres(Server):
     @property
     def sockets(self) -> Path:
         """The directory of the socket; its path is short, since those of sockets are limited."""
-        return private_directory(socket_directory(self.home) / short_hash(str(self.directory)))
+        name = f"pg-{short_hash(str(self.directory))}"
+        return private_directory(private_socket_directory(self.home) / name)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether nobody has removed its socket."""
+        return (self.sockets / f".s.PGSQL.{PORT}").exists()
 
     def prepare(self) -> None:
         """Format the data directory once; it gets its name when it is complete."""

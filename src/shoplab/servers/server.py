@@ -139,6 +139,11 @@ class Server(ABC):
         """Whether the process runs; one that is halted does."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def reachable(self) -> bool:
+        """Whether what clients connect to is still there."""
+        return True
+
     def start(self) -> None:
         """Start the server and return when it serves.
 

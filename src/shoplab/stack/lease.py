@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import socket
 import subprocess
 import sys
 import threading
 import weakref
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from shoplab import errors
-from shoplab.errors import LabError, ServerError, SetupError
+import psutil
+
+from shoplab.errors import ServerError, SetupError
 from shoplab.locks import exclusive
 from shoplab.paths import private_directory, socket_directory
-from shoplab.stack.wire import VERSION
+from shoplab.stack.wire import (
+    VERSION,
+    Channel,
+    Down,
+    Hello,
+    Pin,
+    Request,
+    Status,
+    asked,
+    network,
+    refused,
+)
 from shoplab.waiting import announced
 
+Result = TypeVar("Result")
+
 LAUNCH_TIMEOUT = 60.0
+"""Seconds a supervisor may take until it can be reached, its predecessor's end included."""
+
+ANSWER_TIMEOUT = 10.0
+"""Seconds for an answer that needs no server: one that runs is there in milliseconds."""
+
+PROMPT = (Status, Pin, Down)
+"""The requests that need no server."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at a supervisor that starts or stops servers: does it still run?"""
 
 
 def socket_path(home: Path) -> Path:
@@ -36,56 +58,64 @@ class Lease:
     at once, so that a child that lives on does not keep the servers running.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._stream = connection.makefile("rw")
+    def __init__(self, channel: Channel, supervisor: int) -> None:
+        self._channel = channel
+        self._supervisor = supervisor
         self._lock = threading.Lock()
         self._ids = itertools.count()
         self._pid = os.getpid()
         _open_leases.add(self)
 
     def request(
-        self, do: str, waiting_for: str = "Waiting for the local servers ...", **details: Any
-    ) -> Any:
+        self, request: Request[Result], waiting_for: str = "Waiting for the local servers ..."
+    ) -> Result:
         """Ask the supervisor; returns its result or raises the ``LabError`` that it met.
 
-        ``waiting_for`` says, on stderr, what takes longer than two seconds.
+        ``waiting_for`` says what takes longer than two seconds.
         """
         if os.getpid() != self._pid:
             raise ServerError(
                 "This connection to the local servers belongs to the process that opened it.",
-                next_step="open a new one here: `connect()`, or pass plain settings instead",
+                next_step="open a new one here: `Stack()`, or pass plain settings instead",
             )
         with self._lock, announced(waiting_for):
-            try:
-                message = self._converse({"id": next(self._ids), "do": do, **details})
-            except (OSError, ValueError):  # ValueError: we closed it ourselves
-                message = None
+            message = self._converse(asked(next(self._ids), request))
         if message is None:
             raise ServerError(
                 "The supervisor of the local servers has gone (`shoplab down`, or it was killed).",
                 next_step="restart the kernel and run all cells; servers start with it",
             )
         if "error" in message:
-            raise _as_error(message["error"])
-        return message["result"]
+            raise refused(message["error"])
+        return cast(Result, message["result"])
 
-    def _converse(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer to this request; None at the conversation's end."""
-        self._stream.write(json.dumps(request) + "\n")
-        self._stream.flush()
-        for line in iter(self._stream.readline, ""):
-            message: dict[str, Any] = json.loads(line)
-            if message["id"] == request["id"]:  # else the answer to what Ctrl+C interrupted
-                return message
-        return None
+    def _converse(self, question: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer to this question; None at the conversation's end."""
+        limit = ANSWER_TIMEOUT if question["do"] in [kind.__name__ for kind in PROMPT] else None
+        try:
+            self._channel.send(question)
+            while True:
+                message = self._receive(limit)
+                # Another id is the answer to what Ctrl+C interrupted.
+                if message is None or message["id"] == question["id"]:
+                    return message
+        except OSError:
+            return None
+
+    def _receive(self, limit: float | None) -> dict[str, Any] | None:
+        waited = 0.0
+        while True:
+            try:
+                return self._channel.receive(LOOK_EVERY)
+            except TimeoutError:
+                waited += LOOK_EVERY
+                if _stands_still(self._supervisor) or (limit is not None and waited >= limit):
+                    raise _no_answer(self._supervisor) from None
 
     def close(self) -> None:
         """End the lease. Safe to repeat."""
         _open_leases.discard(self)
-        self._connection.close()
-        with suppress(OSError):  # the other end went first
-            self._stream.close()
+        self._channel.connection.close()
 
 
 _open_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
@@ -93,24 +123,58 @@ _open_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 def _close_in_child() -> None:
     for lease in list(_open_leases):
-        os.close(lease._connection.detach())
+        if lease._channel.connection.fileno() >= 0:
+            os.close(lease._channel.connection.detach())
 
 
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def open_lease(home: Path, start: bool = True) -> Lease | None:
-    """A lease on the servers of ``home``; starts a supervisor if none runs, unless told not to."""
+def find_lease(home: Path) -> Lease | None:
+    """A lease on the servers of ``home``; None where no supervisor runs."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ANSWER_TIMEOUT)
+        try:
+            connection.connect(str(socket_path(home)))
+            channel = Channel(connection)
+            hello = cast(Hello | None, channel.receive(ANSWER_TIMEOUT))
+        except TimeoutError:
+            raise _no_answer(supervisors(home)[0] if supervisors(home) else None) from None
+        except (ConnectionError, FileNotFoundError):
+            return None
+        if hello is None:  # it was about to go
+            return None
+        _check(hello)
+        kept = Channel(socket.socket(fileno=connection.detach()))
+    return Lease(kept, hello["pid"])
+
+
+def _check(hello: Hello) -> None:
+    if hello["version"] != VERSION:
+        raise ServerError(
+            "Another version of shoplab started the local servers "
+            f"({hello['version']}, not {VERSION}).",
+            next_step=f"end that supervisor: kill {hello['pid']}",
+        )
+    if hello["network"] != network():
+        raise ServerError(
+            "The local servers of this home run in another container, out of reach from here.",
+            next_step="set SHOPLAB_HOME to a directory that only this container uses",
+        )
+
+
+def open_lease(home: Path) -> Lease:
+    """A lease on the servers of ``home``; starts a supervisor if none runs."""
     try:
-        lease = _connect(home)
-        if lease is not None or not start:
+        lease = find_lease(home)
+        if lease is not None:
             return lease
         private_directory(home)
         with exclusive(home / "start.lock", LAUNCH_TIMEOUT):
-            lease = _connect(home)  # another user may have started one meanwhile
+            lease = find_lease(home)  # another user may have started one meanwhile
             if lease is None:
                 _launch(home)
-                lease = _connect(home)
+                lease = find_lease(home)
     except OSError as error:
         raise SetupError(
             f"The laboratory cannot write its state: {error}.",
@@ -125,33 +189,11 @@ def open_lease(home: Path, start: bool = True) -> Lease | None:
     return lease
 
 
-def _connect(home: Path) -> Lease | None:
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.connect(str(socket_path(home)))
-        lease = Lease(connection)
-        hello = lease._stream.readline()
-    except (ConnectionError, FileNotFoundError):
-        connection.close()
-        return None
-    if not hello:  # it was about to go
-        lease.close()
-        return None
-    version = json.loads(hello)["version"]
-    if version != VERSION:
-        lease.close()
-        raise ServerError(
-            f"Another version of shoplab started the local servers ({version}, not {VERSION}).",
-            next_step=f"end that supervisor: kill {json.loads(hello)['pid']}",
-        )
-    return lease
-
-
 def _launch(home: Path) -> None:
     """Start a supervisor; returns when it can be reached."""
     try:
         launched = subprocess.run(
-            [sys.executable, "-P", "-m", "shoplab.stack.supervisor", "--home", str(home)],
+            [*_COMMAND, str(home)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -175,8 +217,36 @@ def _launch(home: Path) -> None:
         )
 
 
-def _as_error(fields: dict[str, Any]) -> LabError:
-    kind = getattr(errors, fields["class"], LabError)
-    log = Path(fields["log"]) if fields["log"] else None
-    error: LabError = kind(fields["what"], next_step=fields["next_step"], log=log)
-    return error
+_COMMAND = (sys.executable, "-P", "-m", "shoplab.stack.supervisor", "--home")
+
+
+def supervisors(home: Path) -> list[int]:
+    """The PIDs of the supervisors of ``home``, by their command lines, whoever can reach them."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            continue
+        if line[2:] == [*_COMMAND[2:], os.fspath(home)]:
+            found.append(process.pid)
+    return found
+
+
+def _stands_still(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:  # it has gone, which the connection tells, or is out of sight
+        return False
+
+
+def _no_answer(pid: int | None) -> ServerError:
+    if pid is not None and _stands_still(pid):
+        return ServerError(
+            f"The supervisor of the local servers (pid {pid}) is stopped: it cannot answer.",
+            next_step=f"let it go on, `kill -CONT {pid}`, or end it with `shoplab down`",
+        )
+    return ServerError(
+        f"The supervisor of the local servers{f' (pid {pid})' if pid else ''} does not answer.",
+        next_step="try again when the machine is less busy, or end it with `shoplab down`",
+    )

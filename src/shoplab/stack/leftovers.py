@@ -34,12 +34,13 @@ def sweep(home: Path, patience: float = 3.0) -> int:
     They get a polite signal and SIGKILL after ``patience`` seconds.
     """
     processes = left_behind(home)
-    for process in processes:
-        _signal(process, kill=False)
-    for process in _still_running(processes, patience):
-        _signal(process, kill=True)
-    _still_running(processes, patience)
-    return len(processes)
+    found = len(processes)
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # it went by itself
+                end(process)
+        processes = _still_running(processes, patience)
+    return found
 
 
 def _still_running(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
@@ -59,8 +60,3 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _signal(process: psutil.Process, kill: bool) -> None:
-    with suppress(psutil.NoSuchProcess):  # it went by itself
-        process.kill() if kill else process.terminate()

@@ -9,7 +9,6 @@ last lease the servers are stopped, their data are removed, and the supervisor e
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shutil
@@ -18,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,39 @@ import psutil
 
 from shoplab.errors import LabError, ServerError
 from shoplab.locks import exclusive
-from shoplab.paths import private_directory, socket_directory
+from shoplab.measure.memory import memory
+from shoplab.paths import private_directory, private_socket_directory, socket_directory
+from shoplab.servers.kinds import SHARED, make
+from shoplab.servers.server import Server, Startable
 from shoplab.stack.lease import socket_path
 from shoplab.stack.leftovers import sweep
-from shoplab.stack.shared import KINDS, SharedServer, make_cluster, make_private, memory
-from shoplab.stack.wire import VERSION
+from shoplab.stack.shared import SharedServer
+from shoplab.stack.wire import (
+    VERSION,
+    Act,
+    Action,
+    Channel,
+    Down,
+    Pin,
+    Private,
+    Request,
+    StartPrivate,
+    Status,
+    StatusReport,
+    StopPrivate,
+    UseShared,
+    network,
+    refusal,
+    request_of,
+)
 
 log = logging.getLogger(__name__)
 
 LOCK_PATIENCE = 45.0
 """Seconds a new supervisor waits for its predecessor to finish stopping."""
+
+TICK = 0.2
+"""Seconds between two looks at whether somebody is left, and whether the socket is still there."""
 
 
 def grace_from_environment() -> float:
@@ -50,33 +73,51 @@ class Supervisor:
         self.home = home
         self.grace = grace
         self.directory = home / "servers"
-        shutil.rmtree(self.directory, ignore_errors=True)
+        # Whoever holds the home's lock may clear what a supervisor left that was killed.
+        for left in (self.directory, socket_directory(home)):
+            shutil.rmtree(left, ignore_errors=True)
         private_directory(self.directory)
-        self.shared = {kind: SharedServer(kind, self.directory / kind, home) for kind in KINDS}
-        self.leases: set[Tenant] = set()
+        self.shared = {kind: SharedServer(kind, self.directory / kind, home) for kind in SHARED}
+        self.tenants: set[Tenant] = set()
         self.last_used = time.monotonic()
         self.pinned = False
         self.leaving = threading.Event()
 
-    def serve(self, listener: socket.socket) -> None:
-        """Accept leases until the last one has been gone for the grace, or ``leaving`` is set."""
-        listener.settimeout(0.2)
+    def serve(self, announce: Callable[[], None]) -> None:
+        """Take users in until the last one has been gone for the grace, or ``leaving`` is set.
+
+        ``announce()`` is called as soon as users can connect. A socket that somebody removes, as
+        those who clean ``/tmp`` do, is made again.
+        """
+        path = socket_path(self.home)
         while not self.leaving.is_set():
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                unused = not self.leases and not self.pinned
-                if unused and time.monotonic() - self.last_used > self.grace:
-                    self.leaving.set()
-                continue
-            lease = Tenant(self, connection)
-            self.leases.add(lease)
-            threading.Thread(target=lease.serve, daemon=True).start()
+            private_socket_directory(self.home)
+            path.unlink(missing_ok=True)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+                listener.listen(64)
+                listener.settimeout(TICK)
+                announce()  # to those who wait for the first time
+                while path.exists() and not self.leaving.is_set():
+                    self._take_in(listener)
+        path.unlink(missing_ok=True)  # who comes now starts a new supervisor
+
+    def _take_in(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            unused = not self.tenants and not self.pinned
+            if unused and time.monotonic() - self.last_used > self.grace:
+                self.leaving.set()
+            return
+        tenant = Tenant(self, connection)
+        self.tenants.add(tenant)
+        threading.Thread(target=tenant.serve, daemon=True).start()
 
     def close(self) -> None:
         """Stop everything, remove the servers' data, keep their logs."""
-        for lease in list(self.leases):
-            lease.close()
+        for tenant in list(self.tenants):
+            tenant.close()
         threads = [threading.Thread(target=shared.close) for shared in self.shared.values()]
         for thread in threads:
             thread.start()
@@ -90,15 +131,15 @@ class Supervisor:
         for directory in (self.directory, socket_directory(self.home)):
             shutil.rmtree(directory, ignore_errors=True)
 
-    def status(self) -> dict[str, Any]:
-        """What runs, as JSON: the supervisor, its users, and every shared server."""
+    def status(self) -> StatusReport:
+        """What runs: the supervisor, its users, and every shared server."""
         return {
             "supervisor": {"pid": os.getpid(), "memory_mb": memory([psutil.Process()])},
             "home": str(self.home),
             "grace_s": self.grace,
             "pinned": self.pinned,
-            "leases": len(self.leases) - 1,  # without the one that asks
-            "private": sum(len(lease.private) for lease in list(self.leases)),
+            "leases": len(self.tenants) - 1,  # without the one that asks
+            "private": sum(len(tenant.private) for tenant in list(self.tenants)),
             "servers": {kind: shared.status() for kind, shared in self.shared.items()},
         }
 
@@ -108,124 +149,121 @@ class Tenant:
 
     def __init__(self, supervisor: Supervisor, connection: socket.socket) -> None:
         self.supervisor = supervisor
-        self.connection = connection
-        self.private: dict[str, Any] = {}
+        self.private: dict[str, Startable] = {}
+        self._channel = Channel(connection)
         self._closed = False
         self._busy = threading.Lock()
 
     def serve(self) -> None:
         """Answer this user's requests, one after the other, until the connection ends."""
         try:
-            with suppress(ConnectionError), self.connection.makefile("rw") as stream:
-                self._send(stream, {"version": VERSION, "pid": os.getpid()})
-                for line in stream:
+            with suppress(OSError):  # the user has gone
+                self._channel.send({"version": VERSION, "pid": os.getpid(), "network": network()})
+                while (message := self._channel.receive()) is not None:
                     with self._busy:
-                        self._send(stream, self._answer(json.loads(line)))
+                        self._channel.send(self._answer(message))
         finally:
             self.close()
             self.supervisor.last_used = time.monotonic()
-            self.supervisor.leases.discard(self)
+            self.supervisor.tenants.discard(self)
 
     def close(self) -> None:
         """End the lease: the connection and all that is private to it. Safe to repeat."""
         with self._busy:
             self._closed = True
             with suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
+                self._channel.connection.shutdown(socket.SHUT_RDWR)
             for name in list(self.private):
                 self._stop_private(name)
-            self.connection.close()
+            self._channel.connection.close()
 
-    @staticmethod
-    def _send(stream: Any, message: dict[str, Any]) -> None:
-        stream.write(json.dumps(message) + "\n")
-        stream.flush()
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
             if self._closed:
                 raise ServerError("The stack is stopping.", next_step="try again")
-            return {"id": request["id"], "result": self._do(request)}
+            return {"id": message["id"], "result": self._do(request_of(message))}
         except LabError as error:
-            return {
-                "id": request["id"],
-                "error": {
-                    "class": type(error).__name__,
-                    "what": error.what,
-                    "next_step": error.next_step,
-                    "log": str(error.log) if error.log else None,
-                },
-            }
+            return {"id": message["id"], "error": refusal(error)}
+        except Exception as error:
+            log.exception("%s", message)
+            unforeseen = ServerError(
+                f"The supervisor of the local servers met an error of its own: {error!r}.",
+                next_step="it goes on; report this with that log and what `shoplab doctor` says",
+                log=self.supervisor.home / "supervisor.log",
+            )
+            return {"id": message["id"], "error": refusal(unforeseen)}
 
-    def _do(self, request: dict[str, Any]) -> Any:
+    def _do(self, request: Request[Any]) -> Any:
+        """The result of a request; its type is the one that the request declares."""
         match request:
-            case {"do": "server", "kind": str(kind)}:
+            case UseShared(kind):
                 return self.supervisor.shared[kind].use()
-            case {"do": "cluster", "brokers": int(brokers)}:
-                return self._start_cluster(brokers)
-            case {"do": "broker", "cluster": str(name), "id": int(broker), "action": str(action)}:
-                return self._act_on_broker(name, broker, action)
-            case {"do": "private", "kind": str(kind), "options": dict(options)}:
+            case StartPrivate(kind, options):
                 return self._start_private(kind, options)
-            case {"do": "stop", "name": str(name)}:
+            case Act(name, number, action):
+                return self._act(name, number, action)
+            case StopPrivate(name):
                 return self._stop_private(name)
-            case {"do": "status"}:
+            case Status():
                 return self.supervisor.status()
-            case {"do": "pin"}:
+            case Pin():
                 self.supervisor.pinned = True
-            case {"do": "down"}:
+            case Down():
                 self.supervisor.leaving.set()
-            case _:
-                raise ServerError(
-                    f"The supervisor does not know the request {request}.",
-                    next_step="run `shoplab down`: another version of shoplab started it",
-                )
         return None
 
-    def _start_cluster(self, brokers: int) -> dict[str, Any]:
-        name = f"cluster-{time.time_ns():x}"
-        cluster = make_cluster(self.supervisor.directory / name, self.supervisor.home, brokers)
-        self._start(name, cluster)
-        return {"cluster": name, "brokers": list(cluster.brokers), "kafka": cluster.settings()}
-
-    def _start_private(self, kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    def _start_private(self, kind: str, options: dict[str, Any]) -> Private:
         name = f"{kind}-{time.time_ns():x}"
-        home = self.supervisor.home
-        server = make_private(kind, self.supervisor.directory / name, home, options)
-        self._start(name, server)
-        return {"name": name, "settings": server.settings(), "program": server.program()}
-
-    def _start(self, name: str, made: Any) -> None:
+        made = make(kind, self.supervisor.directory / name, self.supervisor.home, **options)
         self.private[name] = made
         try:
             made.start()
         except BaseException:
-            self._stop_private(name, remove=False)  # the error names logs in there
+            del self.private[name]
+            made.stop()  # its directory stays: the error names logs in there
             raise
+        return {
+            "name": name,
+            "program": made.program(),
+            "settings": made.settings(),
+            "members": list(_members(made)),
+        }
 
-    def _act_on_broker(self, name: str, broker: int, action: str) -> int | None:
-        cluster = self.private.get(name)
-        if cluster is None or broker not in cluster.brokers:
+    def _act(self, name: str, number: int, action: Action) -> int | None:
+        members = _members(self.private[name]) if name in self.private else {}
+        if number not in members:
             raise ServerError(
-                f"There is no broker {broker} in a cluster {name} of this lab.",
-                next_step="look at the cluster's `brokers`; a stopped cluster has none",
+                f"There is no server {number} in {name} of this lab; it may have been stopped.",
+                next_step="start another one",
             )
-        if action == "kill":
-            cluster.kill(broker)
-        elif action == "restart":
-            cluster.restart(broker)
-        pid: int | None = cluster.pid(broker)
-        return pid
+        server = members[number]
+        match action:
+            case "kill":
+                server.kill()
+            case "restart":
+                server.stop()
+                server.start()
+            case "halt":
+                server.halt()
+            case "resume":
+                server.resume()
+            case "pid":
+                pass
+        return server.pid
 
-    def _stop_private(self, name: str, remove: bool = True) -> None:
+    def _stop_private(self, name: str) -> None:
         made = self.private.pop(name, None)
         if made is not None:
             made.stop()
-            if remove:
-                shutil.rmtree(made.directory, ignore_errors=True)
+            shutil.rmtree(made.directory, ignore_errors=True)
 
 
-def run(home: Path, announce: Any) -> None:
+def _members(made: Startable) -> dict[int, Server]:
+    """The servers of a startable by number: a cluster's brokers have their ids, from 1 on."""
+    return dict(enumerate(made.processes(), start=1))
+
+
+def run(home: Path, announce: Callable[[], None]) -> None:
     """Be the supervisor of ``home``; ``announce()`` is called as soon as users can connect."""
     with exclusive(home / "supervisor.lock", LOCK_PATIENCE):
         ended = sweep(home)
@@ -234,16 +272,9 @@ def run(home: Path, announce: Any) -> None:
         supervisor = Supervisor(home, grace_from_environment())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: supervisor.leaving.set())
-        path = socket_path(home)
-        path.unlink(missing_ok=True)
+        log.info("serving %s", home)
         try:
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(str(path))
-                listener.listen(64)
-                announce()
-                log.info("serving %s", home)
-                supervisor.serve(listener)
-                path.unlink(missing_ok=True)  # who comes now starts a new supervisor
+            supervisor.serve(announce)
         finally:
             supervisor.close()
             log.info("gone")
@@ -268,13 +299,14 @@ def main() -> int:
         os.dup2(output.fileno(), 2)
     logging.basicConfig(format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
-    try:
-        run(home, lambda: os.close(announce))
-    except (LabError, OSError) as error:
-        log.exception("cannot serve")
-        with suppress(OSError):
-            os.write(announce, f"{error}\n".encode())
-        return 1
+    with os.fdopen(announce, "w") as stream:
+        try:
+            run(home, stream.close)
+        except Exception as error:
+            log.exception("cannot serve")
+            if not stream.closed:
+                stream.write(str(error) if isinstance(error, LabError | OSError) else repr(error))
+            return 1
     return 0
 
 
