@@ -17,9 +17,11 @@ def main() -> None:
 
         commands()
     except LabError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the top of the program: all else is told here
-        sys.exit(str(unforeseen(error, error_log())))
+        print(unforeseen(error, error_log()), file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

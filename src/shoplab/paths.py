@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -72,9 +73,9 @@ def _directory(variable: str, default: Callable[[], Path]) -> Path:
     try:
         private_directory(path)
         if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        reason = error.strerror or error
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise SetupError(f"{path} cannot be used: {reason}.", next_step=next_step) from error
     return path
 
