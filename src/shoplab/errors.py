@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from datetime import datetime
 from functools import partial
@@ -27,6 +28,16 @@ class LabError(Exception):
         """Travel between processes whole; ``Exception``'s own way knows no keywords."""
         made = partial(type(self), next_step=self.next_step, log=self.log)
         return made, (self.what,)
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the reader's own lines and the words, none of our frames."""
+        ours = (str(Path(__file__).parent), sys.prefix, sys.base_prefix)
+        frames = traceback.extract_tb(self.__traceback__)
+        own = [frame for frame in frames if not frame.filename.startswith(ours)]
+        return [
+            *(f"line {frame.lineno}: {frame.line}" for frame in own),
+            *f"{type(self).__name__}: {self}".splitlines(),
+        ]
 
     def __str__(self) -> str:
         parts = [self.what]
