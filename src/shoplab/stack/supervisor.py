@@ -184,7 +184,7 @@ class Tenant:
             return {"id": message["id"], "result": self._do(request_of(message))}
         except LabError as error:
             return {"id": message["id"], "error": refusal(error)}
-        except Exception as error:
+        except Exception as error:  # the user is told; silence would look like our end
             log.exception("%s", message)
             unforeseen = ServerError(
                 f"The supervisor of the local servers met an error of its own: {error!r}.",
