@@ -297,6 +297,14 @@ def test_a_late_generator_is_told_from_one_in_time() -> None:
     assert "schedule" not in str(in_time)
 
 
+def test_a_percentile_is_a_latency_that_was_measured_and_failures_have_none() -> None:
+    latency = np.array([0.4, 0.1, 0.3, 0.2, 9.0])
+    outcome = np.array(["200", "201", "200", "200", "timed out"])
+    result = LoadResult(10, time.time(), np.zeros(5), latency, latency / 10, outcome)
+    assert [result.percentile(p) for p in (1, 50, 51, 100)] == [0.1, 0.2, 0.3, 0.4]
+    assert result.lateness_percentile(100) == 0.9
+
+
 def test_the_generator_reaches_its_rate_on_a_trivial_target() -> None:
     result = measure_accuracy(rate=500, seconds=1.0)
     assert result.answered == result.offered == 500

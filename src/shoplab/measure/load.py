@@ -22,7 +22,6 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
-from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
 from shoplab.errors import LoadError
@@ -109,24 +108,16 @@ class LoadResult:
         """For each request, whether it was answered with a status of 200 to 299."""
         return np.char.startswith(self.outcome, "2")
 
-    @cached_property
-    def _latencies(self) -> HdrHistogram:
-        return _histogram(self.latency[self.was_answered])
-
-    @cached_property
-    def _latenesses(self) -> HdrHistogram:
-        return _histogram(self.lateness)
-
     def percentile(self, percent: float) -> float:
         """Latency in seconds that ``percent`` of the answered requests did not exceed.
 
         Requests that failed have no answer and are not in it; NaN when none was answered.
         """
-        return _percentile(self._latencies, percent)
+        return _percentile(self.latency[self.was_answered], percent)
 
     def lateness_percentile(self, percent: float) -> float:
         """Seconds after its due time within which ``percent`` of all requests left."""
-        return _percentile(self._latenesses, percent)
+        return _percentile(self.lateness, percent)
 
     @property
     def kept_schedule(self) -> bool:
@@ -261,18 +252,11 @@ def _bodies(json: Body, count: int) -> list[Any]:
     return list(json) if isinstance(json, Sequence) and not isinstance(json, str) else [json]
 
 
-def _histogram(seconds: NDArray[np.float64]) -> HdrHistogram:
-    """Microseconds to an hour, three significant digits."""
-    histogram = HdrHistogram(1, 3_600_000_000, 3)
-    for value in seconds:
-        histogram.record_value(max(1, round(value * 1e6)))
-    return histogram
-
-
-def _percentile(histogram: HdrHistogram, percent: float) -> float:
-    if histogram.get_total_count() == 0:
+def _percentile(seconds: NDArray[np.float64], percent: float) -> float:
+    """The smallest of the values that ``percent`` of them do not exceed; NaN of none."""
+    if seconds.size == 0:
         return math.nan
-    return float(histogram.get_value_at_percentile(percent)) / 1e6
+    return float(np.percentile(seconds, percent, method="inverted_cdf"))
 
 
 def _short(seconds: float) -> str:
