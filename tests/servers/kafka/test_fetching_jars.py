@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -182,6 +183,15 @@ def test_two_fetches_at_once_fetch_every_jar_once(mirror, cache, tmp_path):
     both = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait(30) for process in both] == [0, 0]
     assert kept(cache) == {f"{name}-1.0.jar" for name in CONTENT}
+    assert set(mirror.served.values()) == {1}
+
+
+def test_two_threads_fetch_every_jar_once(mirror, monkeypatch):
+    monkeypatch.setattr(jars, "TIMEOUT", (2.0, 10.0))
+    mirror.fault = "slow"
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(jars.fetch_jars, progress=False) for _ in range(2)]
+    assert both[0].result() == both[1].result()
     assert set(mirror.served.values()) == {1}
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-import fasteners
 import requests
-from jgo.constants import MAVEN_CENTRAL_URL
+from jgo.constants import MAVEN_CENTRAL_URL  # jgo knows the address; no file of ours names a host
 from tqdm import tqdm
 
 from shoplab.errors import SetupError
+from shoplab.locks import exclusive
 from shoplab.paths import cache_directory, private_directory
 
 LIST = Path(__file__).with_name("jars.txt")
@@ -30,6 +30,8 @@ TIMEOUT = (10.0, 30.0)
 BLOCK = 1 << 16
 PAUSE = 0.5
 """Seconds before the second attempt; twice as many before the third."""
+LOCK_PATIENCE = 1800.0
+"""Seconds to wait for another set-up, whose network may be slow."""
 
 NEXT_STEP = (
     f"check the network and HTTPS_PROXY, or name a mirror of Maven Central in {MIRROR_VARIABLE}"
@@ -92,7 +94,7 @@ def fetch_jars(progress: bool = True) -> list[Path]:
     with disk_errors():
         directory = private_directory(jar_directory())
         if missing_jars():
-            with fasteners.InterProcessLock(directory / ".lock"):
+            with exclusive(directory / ".lock", LOCK_PATIENCE):
                 _fetch(missing_jars(), directory, progress)
     return [directory / jar.name for jar in listed_jars()]
 

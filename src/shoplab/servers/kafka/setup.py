@@ -8,14 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import fasteners
-
 from shoplab.errors import SetupError
+from shoplab.locks import exclusive
 from shoplab.paths import cache_directory
 from shoplab.ports import free_ports
 from shoplab.servers.kafka.broker import Broker
 from shoplab.servers.kafka.installation import Installation
 from shoplab.servers.kafka.jars import (
+    LOCK_PATIENCE,
     disk_errors,
     fetch_jars,
     jar_directory,
@@ -63,7 +63,7 @@ def set_up(progress: bool = True) -> Installation:
         java = find_java()
         jars = tuple(fetch_jars(progress))
         installation = Installation(java, jars, cache_directory())
-        with fasteners.InterProcessLock(installation.cache / ".set-up.lock"):
+        with exclusive(installation.cache / ".set-up.lock", LOCK_PATIENCE):
             if not installation.bootstrap.exists():
                 _make_bootstrap(installation)
             cache = installation.aot_cache
