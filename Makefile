@@ -19,6 +19,12 @@ test bench: export SHOPLAB_GRACE ?= 5
 book: export SHOPLAB_PROGRESS := off
 test: export SHOPLAB_LEDGER := $(CURDIR)/_build/test-ledger
 
+# pyproject.toml's groups of dependencies, and where every locked package must have a wheel: a fresh
+# machine has no compiler.
+groups := setup,book,notebooks,checks
+comma := ,
+platforms := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
+
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -53,6 +59,8 @@ check: setup ## lint, formatting, types and notebook hygiene; fast
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
+	@$(bin)deptry --no-ansi src
+	@$(bin)deptry --no-ansi src tools book/_ext tests notebooks --non-dev-dependency-groups $(groups)
 	@$(python) tools/notebooks.py check
 
 format: setup ## mend formatting of modules and notebooks, strip unchecked outputs
@@ -60,9 +68,13 @@ format: setup ## mend formatting of modules and notebooks, strip unchecked outpu
 	@$(python) -m ruff format .
 	@$(python) tools/notebooks.py normalise
 
-lock: setup ## make requirements.txt anew from requirements.in
-	@$(bin)uv pip compile --quiet --universal --generate-hashes \
-		--python-version 3.11 requirements.in -o requirements.txt
+lock: setup ## make requirements.txt anew from pyproject.toml
+	@$(bin)uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		pyproject.toml --group $(subst $(comma), --group ,$(groups)) -o requirements.txt
+	@for platform in $(platforms); do for version in 3.11 3.13; do \
+		$(bin)uv pip install --quiet --dry-run --target _build/wheels --only-binary :all: \
+			--python-platform $$platform --python-version $$version -r requirements.txt \
+			|| exit 1; done; done
 
 test book bench: | _build  # IPython takes no directory whose parent is not there
 _build:
