@@ -53,9 +53,9 @@ def name_the_arrows(
 
     def generate_named(*args: Any, **kwargs: Any) -> str:
         soup = BeautifulSoup(str(generate(*args, **kwargs)), "html.parser")
-        for arrow in soup.select("li > details > summary"):
-            chapter = arrow.parent.parent.find("a").get_text(strip=True)
-            arrow["aria-label"] = f"Sections of {chapter}"
+        for chapter in soup.select("li:has(> details > summary)"):
+            link, arrow = chapter.select("a")[0], chapter.select("summary")[0]
+            arrow["aria-label"] = f"Sections of {link.get_text(strip=True)}"
         return str(soup)
 
     context["generate_toctree_html"] = generate_named

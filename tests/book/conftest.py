@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import CHROMIUM, HTML, MODES, PROJECT, Window, pages, refuse
+from browsing import CHROMIUM, HTML, MODES, Window, pages, refuse
+from checkout import CHECKOUT
 from playwright.sync_api import Browser, sync_playwright
 
-sys.path.insert(0, str(PROJECT / "book" / "_ext"))  # where jupyter-book finds them, too
+sys.path.insert(0, str(CHECKOUT / "book" / "_ext"))  # where jupyter-book finds them, too
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
