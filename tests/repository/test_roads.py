@@ -1,4 +1,4 @@
-"""The roads to the course: make, conda, containers, CI. Each file is valid, and they agree."""
+"""The roads to the course: make, conda, containers, CI, reports. The files are valid and agree."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 import yaml
 from checkout import CHECKOUT
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 
 from shoplab.servers.kafka.broker import SETTINGS
 
 COMPOSE = CHECKOUT / "docker-compose.yml"
-WORKFLOW = CHECKOUT / ".github" / "workflows" / "ci.yml"
+GITHUB = CHECKOUT / ".github"
+WORKFLOW = GITHUB / "workflows" / "ci.yml"
 CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
 
 
@@ -43,15 +46,31 @@ def services() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("schema", "path"),
-    [("vendor.compose-spec", COMPOSE), ("vendor.github-workflows", WORKFLOW)],
+    ("schema", "path", "needs"),
+    [
+        ("vendor.compose-spec", COMPOSE, "services"),
+        ("vendor.github-workflows", WORKFLOW, "on"),
+        ("vendor.dependabot", GITHUB / "dependabot.yml", "updates"),
+        ("vendor.github-issue-forms", GITHUB / "ISSUE_TEMPLATE" / "problem.yml", "body"),
+        ("vendor.citation-file-format", CHECKOUT / "CITATION.cff", "authors"),
+    ],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_file_is_valid_and_a_broken_one_is_not(schema: str, path: Path, tmp_path: Path) -> None:
+def test_file_is_valid_and_a_broken_one_is_not(
+    schema: str, path: Path, needs: str, tmp_path: Path
+) -> None:
     assert subprocess.run([*CHECK, schema, path]).returncode == 0
     broken = tmp_path / path.name
-    broken.write_text(path.read_text().replace("\nservices:", "\nservice:").replace("on:", "at:"))
+    broken.write_text(re.sub(rf"(?m)^{needs}:", f"no-{needs}:", path.read_text()))
     assert subprocess.run([*CHECK, schema, broken], stdout=subprocess.DEVNULL).returncode == 1
+
+
+def test_dev_container_is_an_ordinary_python_that_set_up_runs_in() -> None:
+    container = json.loads(read(".devcontainer/devcontainer.json"))
+    image, version = re.fullmatch(r"(\w+):3\.(\d+)-\w+", container["image"]).groups()
+    assert image == "python" and int(version) >= 11
+    assert container["postCreateCommand"] == "make setup"
+    assert container["init"] is True  # so that an orphan is reaped and does not stay a zombie
 
 
 def test_workflow_runs_make_targets_only() -> None:
@@ -60,6 +79,34 @@ def test_workflow_runs_make_targets_only() -> None:
     assert commands
     assert all(re.fullmatch(r"make [a-z-]+( PYTHON=\S+ *\S*.*)?", line) for line in commands)
     assert {line.split()[1] for line in commands} <= targets()
+
+
+def test_workflow_pins_every_action_by_commit_and_says_which_version_that_is() -> None:
+    used = re.findall(r"uses: *(.*)", WORKFLOW.read_text())
+    assert len(used) >= 4
+    assert [u for u in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v[\d.]+", u)] == []
+
+
+def test_workflow_runs_each_week_by_hand_and_then_without_a_cache() -> None:
+    workflow = load(WORKFLOW)
+    events = workflow[True]  # YAML's `on`
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", events["schedule"][0]["cron"])
+    assert "workflow_dispatch" in events
+    (cache,) = (
+        step
+        for step in workflow["jobs"]["doors"]["steps"]
+        if step.get("uses", "").startswith("actions/cache@")
+    )
+    assert set(re.findall(r"'(\w+)'", cache["if"])) == {"push", "pull_request"}
+
+
+def test_workflow_keeps_what_set_up_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    text = WORKFLOW.read_text()
+    for system in (Unix("shoplab"), MacOS("shoplab")):
+        assert f"~/{system.user_cache_path.relative_to(Path.home())}/jars\n" in text
+    for name in re.findall(r"'([\w/.]+)'", re.search(r"hashFiles\((.*)\)", text)[1]):
+        assert (CHECKOUT / name).is_file()
 
 
 def test_conda_environment_has_what_the_course_needs() -> None:
