@@ -55,7 +55,7 @@ test-book: setup ## open every page of the built book in headless Chromium (afte
 bench: setup ## the laboratory's own figures, against their targets
 	@$(python) tools/bench.py
 
-check: setup ## lint, formatting, types and notebook hygiene; fast
+check: setup ## lint, formatting, types, dependencies and notebook hygiene; fast
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
