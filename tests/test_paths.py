@@ -34,7 +34,7 @@ def test_a_directory_that_cannot_be_is_one_sentence_with_the_variable_that_helps
 def test_a_directory_of_somebody_elses_is_one_sentence(
     tmp_path: Path, variable: str, directory: object
 ) -> None:
-    tmp_path.chmod(0o755)
+    tmp_path.chmod(0o755)  # and so it cannot be made there
     said = as_stranger(
         f"HOME={tmp_path}", "-c", f"from shoplab import paths; paths.{name(directory)}()"
     )
@@ -87,7 +87,7 @@ def test_two_machines_with_one_users_files_have_two_homes(
 
 
 def test_sockets_are_in_the_home_unless_their_paths_would_be_too_long(tmp_path: Path) -> None:
-    short, long = Path("/home/someone/.local/state/shoplab/0123456789ab"), tmp_path / ("é" * 60)
+    short, long = Path("/h/someone/.local/state/shoplab/0123456789ab"), tmp_path / ("é" * 60)
     assert paths.socket_directory(short) == short / "sockets"
     assert paths.socket_directory(long).parent == Path(f"/tmp/shoplab-{os.getuid()}")
     longest = paths.socket_directory(long) / Path(paths.DEEPEST_SOCKET).relative_to("sockets")

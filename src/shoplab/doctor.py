@@ -141,7 +141,12 @@ def _rabbitmq() -> Finding:
 
 
 def _cache() -> Finding:
-    return _room(cache_directory(), "the cache")
+    from shoplab.servers.kafka.setup import is_set_up
+
+    directory = cache_directory()
+    if not os.access(directory, os.W_OK) and is_set_up():
+        return Finding(f"the cache: {directory}, complete, not yours to write")
+    return _room(directory, "the cache")
 
 
 def _home() -> Finding:

@@ -14,6 +14,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import platformdirs
@@ -43,8 +44,11 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def cache_directory() -> Path:
-    """Jars and AOT caches: ``SHOPLAB_CACHE``, else the user's cache directory."""
-    return _directory("SHOPLAB_CACHE", lambda: platformdirs.user_cache_path("shoplab"))
+    """Jars and AOT caches: ``SHOPLAB_CACHE``, else the user's cache directory.
+
+    One that several users share may be complete and read-only.
+    """
+    return _directory("SHOPLAB_CACHE", partial(platformdirs.user_cache_path, "shoplab"), os.R_OK)
 
 
 def home_directory() -> Path:
@@ -54,14 +58,14 @@ def home_directory() -> Path:
     machines, or two containers, that share one user's files: what runs on one is out of the other's
     reach.
     """
-    machine = (
-        platform.node() if sys.platform == "linux" else ""
-    )  # macOS's name changes with the net
+    # On macOS the name changes with the network that the machine is in.
+    machine = platform.node() if sys.platform == "linux" else ""
     own = short_hash(f"{sys.prefix}\n{machine}")
-    return _directory("SHOPLAB_HOME", lambda: platformdirs.user_state_path("shoplab") / own)
+    state = partial(platformdirs.user_state_path, f"shoplab/{own}")
+    return _directory("SHOPLAB_HOME", state, os.R_OK | os.W_OK)
 
 
-def _directory(variable: str, default: Callable[[], Path]) -> Path:
+def _directory(variable: str, default: Callable[[], Path], rights: int) -> Path:
     """The directory that a variable names, else the default; ``SetupError`` where it cannot be."""
     chosen = os.environ.get(variable)
     next_step = f"set {variable} to a directory that is yours to write"
@@ -72,7 +76,7 @@ def _directory(variable: str, default: Callable[[], Path]) -> Path:
         raise SetupError(what, next_step=next_step) from error
     try:
         private_directory(path)
-        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        if not os.access(path, rights | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror

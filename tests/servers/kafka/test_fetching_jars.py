@@ -248,7 +248,7 @@ def test_a_cache_that_cannot_be_written_is_named(mirror, cache):
     cache.chmod(0o500)
     with without_privileges(), pytest.raises(SetupError) as refusal:
         jars.fetch_jars(progress=False)
-    assert "cannot be written (Permission denied)" in refusal.value.what
+    assert "cannot be used: Permission denied" in refusal.value.what
     assert str(cache) in refusal.value.what
     assert refusal.value.__cause__.errno == errno.EACCES
     cache.chmod(0o700)
