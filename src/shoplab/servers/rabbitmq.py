@@ -20,17 +20,21 @@ from pathlib import Path
 
 import psutil
 
-from shoplab.errors import ServerError
+from shoplab.errors import ServerError, SetupError
 from shoplab.ports import LOOPBACK, free_ports
+from shoplab.servers.programs import MORE_FILES, MORE_MEMORY, Unfit, advice, ask
 from shoplab.servers.server import NotReady, Server, Settings
 
 USER = "shop"
+
+DISK_FREE_MB = 50
+"""A RabbitMQ takes no messages while its disk has less free than this."""
 
 CONFIGURATION = """
 listeners.tcp.default = {address}:{port}
 default_user = {user}
 default_pass = {password}
-disk_free_limit.absolute = 50MB
+disk_free_limit.absolute = {free}MB
 log.file = false
 log.console = true
 log.console.level = warning
@@ -65,6 +69,23 @@ def installed() -> bool:
     return script() is not None
 
 
+@cache
+def version() -> str:
+    """Which Erlang would run the RabbitMQ that is installed here, for example ``Erlang/OTP 25``.
+
+    Raises ``SetupError`` where that does not run. (RabbitMQ tells its own version only by a program
+    that leaves another behind.)
+    """
+    release = "io:put_chars(erlang:system_info(otp_release)), halt()."
+    try:
+        return f"Erlang/OTP {ask('erl', '-noinput', '-eval', release)}"
+    except Unfit as reason:
+        raise SetupError(
+            f"RabbitMQ's Erlang does not run here: erl {reason}.",
+            next_step=advice(str(reason)) or "set RABBITMQ_URL to a server you have",
+        ) from None
+
+
 def _search_path() -> str:
     """The user's path and ``/usr/sbin``, which users other than root seldom have on it."""
     return os.pathsep.join(filter(None, [os.environ.get("PATH"), "/usr/sbin"]))
@@ -74,6 +95,16 @@ class RabbitMQ(Server):
     """A RabbitMQ on the loopback with a password, and the name server that Erlang insists on."""
 
     port_taken = "eaddrinuse"
+
+    last_words = (
+        *Server.last_words,
+        ("disk resource limit alarm", f"free {DISK_FREE_MB} MB on the disk, then start again"),
+        ("enospc", "free some space on the disk, then start again"),
+        ("eacces", "make {directory} yours to write, then start again"),
+        ("erofs", "make {directory} yours to write, then start again"),
+        ("emfile", MORE_FILES),
+        ("enomem", MORE_MEMORY),
+    )
 
     def __init__(self, directory: Path, home: Path) -> None:
         super().__init__("rabbitmq", directory, home)
@@ -94,7 +125,11 @@ class RabbitMQ(Server):
         configuration.touch(mode=0o600)
         configuration.write_text(
             CONFIGURATION.format(
-                address=LOOPBACK, port=self.port, user=USER, password=self.password
+                address=LOOPBACK,
+                port=self.port,
+                user=USER,
+                password=self.password,
+                free=DISK_FREE_MB,
             )
         )
         (self.directory / "enabled_plugins").write_text("[].\n")
@@ -140,7 +175,10 @@ class RabbitMQ(Server):
         from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
         logging.getLogger("pika").setLevel(logging.CRITICAL)  # a server that starts is no error
-        parameters = pika.URLParameters(f"{self.settings()['url']}?connection_attempts=1")
+        limits = (
+            "connection_attempts=1&socket_timeout=5&stack_timeout=5&blocked_connection_timeout=1"
+        )
+        parameters = pika.URLParameters(f"{self.settings()['url']}?{limits}")
         try:
             with pika.BlockingConnection(parameters) as connection:
                 channel = connection.channel()
@@ -148,6 +186,12 @@ class RabbitMQ(Server):
                 channel.confirm_delivery()
                 channel.basic_publish("", queue, b"ready")
                 _, _, body = channel.basic_get(queue, auto_ack=True)
+        except pika.exceptions.ConnectionBlockedTimeout as error:
+            raise ServerError(
+                "rabbitmq is up, but takes no message.",
+                next_step="read the log above; it does so where disk or memory are short",
+                log=self.log,
+            ) from error
         except (pika.exceptions.AMQPError, AMQPConnectorException, OSError) as error:
             raise NotReady(repr(error)) from error
         if body != b"ready":

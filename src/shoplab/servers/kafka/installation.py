@@ -1,7 +1,8 @@
 """What set-up leaves behind for Kafka: a Java, the jars, an AOT cache and the format of a new log.
 
-The AOT cache holds the classes of a broker already loaded and linked. It belongs to one Java, one
-class path (order, sizes and times of its files) and one set of flags, so its name is a hash of all.
+The AOT cache holds the classes of a broker already loaded and linked. It belongs to one build of
+Java, wherever that lies, one class path (order, sizes and times of its files) and one set of flags,
+so its name is a hash of all, and every checkout of a user shares it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoplab.servers.kafka.java import Java
+from shoplab.servers.kafka.java import SPARING, Java
 
 FIRST_RELEASE_WITH_AOT = 25
 
 FLAGS = (
+    *SPARING,
     "-Xms64m",
-    "-Xmx256m",
-    "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",  # a course's brokers never live long enough for the second compiler
     "-XX:-UsePerfData",  # leaves no file in the machine's temporary directory
     "-Xlog:disable",
@@ -56,13 +56,13 @@ class Installation:
         """Where this installation's AOT cache is or will be; None for a Java that has none."""
         if self.java.release < FIRST_RELEASE_WITH_AOT:
             return None
+        parts = [self.java.description, *self.flags]
         modules = self.java.path.resolve().parent.parent / "lib" / "modules"
-        parts = [str(self.java.path), self.java.description, *self.flags]
-        for file in (modules, *self.jars):
-            if file is modules and not modules.exists():
-                continue  # a launcher that finds its runtime elsewhere, as macOS's stub does
-            status = file.stat()
-            parts.append(f"{file} {status.st_size} {status.st_mtime_ns}")
+        if modules.exists():  # some launchers find their runtime elsewhere, as macOS's stub does
+            parts.append(f"modules {modules.stat().st_size}")
+        for jar in self.jars:
+            status = jar.stat()
+            parts.append(f"{jar} {status.st_size} {status.st_mtime_ns}")
         name = hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
         return self.cache / f"kafka-{name[:16]}.aot"
 

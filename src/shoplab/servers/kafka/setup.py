@@ -28,7 +28,7 @@ TRAINING_STOP_TIMEOUT = 60.0
 """Seconds; a JVM that trains writes its cache after the broker has stopped."""
 
 KEPT_CACHES = 4
-"""Each environment has a Java, and so an AOT cache (70 MB), of its own; the oldest go."""
+"""Each Java and each set of flags has an AOT cache (70 MB) of its own; the oldest go."""
 
 
 def installed() -> Installation | None:
