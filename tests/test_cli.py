@@ -28,7 +28,7 @@ def shoplab(*arguments: str) -> Result:
 def test_up_status_logs_and_down(home: Path) -> None:
     up = shoplab("up")
     assert up.exit_code == 0
-    for word in ("Apache Kafka 4.3", "PostgreSQL 18", "pid ", "redis://:***@127.0.0.1"):
+    for word in ("Apache Kafka 4.3", "PostgreSQL 18", "pid ", "redis://default:***@127.0.0.1"):
         assert word in up.output
     # nobody holds a lease now, and the grace (0.5 s) passes: `up` means until `down`
     found = json.loads(shoplab("status", "--json").output)

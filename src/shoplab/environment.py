@@ -41,7 +41,7 @@ NOT_FOR_PROCESSES = re.compile(
 
 FOR_SERVERS = re.compile(
     r"PATH|HOME|USER|LOGNAME|TMPDIR|SHOPLAB_RUN"
-    r"|SYSTEMROOT|__CF_USER_TEXT_ENCODING"  # some systems' libraries insist on theirs
+    r"|__CF_USER_TEXT_ENCODING|NIX_LD\w*"  # what macOS and the loader of NixOS look for
 )
 """All that a server sees of the user's environment."""
 

@@ -145,7 +145,7 @@ def test_compose_env_names_the_published_ports_and_passwords(services: dict[str,
     ports = {name: service["ports"][0].rpartition(":")[0] for name, service in services.items()}
     assert variables == {
         "KAFKA_BOOTSTRAP_SERVERS": ports["kafka"],
-        "REDIS_URL": f"redis://:{services['redis']['command'][2]}@{ports['redis']}/0",
+        "REDIS_URL": f"redis://default:{services['redis']['command'][2]}@{ports['redis']}/0",
         "DATABASE_URL": "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@{0}/{POSTGRES_DB}".format(
             ports["postgres"], **services["postgres"]["environment"]
         ),

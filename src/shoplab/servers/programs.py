@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 from shoplab.environment import for_servers
@@ -27,6 +28,7 @@ LIMITS: Advice = (
     ("Could not allocate", MORE_MEMORY),
     ("insufficient memory", MORE_MEMORY),
     ("annot allocate memory", MORE_MEMORY),
+    ("failed to map segment", MORE_MEMORY),
     ("Too many open files", MORE_FILES),
     ("File too large", LARGER_FILES),
 )
@@ -49,6 +51,7 @@ def ask(*command: str | Path) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=for_servers(os.environ),
+            cwd=tempfile.gettempdir(),  # a JVM that fails leaves a report where it stands
             timeout=ANSWER_TIMEOUT,
         )
     except subprocess.TimeoutExpired:

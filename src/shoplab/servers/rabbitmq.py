@@ -12,13 +12,9 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
-
-import psutil
 
 from shoplab.errors import ServerError, SetupError
 from shoplab.ports import LOOPBACK, free_ports
@@ -207,28 +203,16 @@ class RabbitMQ(Server):
         return f"RabbitMQ {banner[1]}" if banner else "RabbitMQ"
 
     def stop(self) -> None:
-        """Stop the server, its helpers, and the name server."""
-        helpers = self._helpers()
+        """Stop the server, and the name server."""
         super().stop()
-        self._end(helpers)
+        self._end_names()
 
     def kill(self) -> None:
-        """End all of it by SIGKILL."""
-        helpers = self._helpers()
+        """End both by SIGKILL."""
         super().kill()
-        self._end(helpers)
+        self._end_names()
 
-    def _helpers(self) -> list[psutil.Process]:
-        """The processes that the server has started, which do not die with it."""
-        with suppress(psutil.Error):
-            if self.pid is not None:
-                return psutil.Process(self.pid).children(recursive=True)
-        return []
-
-    def _end(self, helpers: list[psutil.Process]) -> None:
-        for helper in helpers:
-            with suppress(psutil.NoSuchProcess):
-                helper.send_signal(signal.SIGKILL)
+    def _end_names(self) -> None:
         if self.names is not None:
             self.names.kill()
             self.names.wait()

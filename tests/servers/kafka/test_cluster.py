@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from shoplab.errors import PortTaken, ServerError
 from shoplab.ports import free_ports
@@ -207,6 +207,47 @@ def test_of_three_brokers_one_may_die_and_return(make_cluster):
     assert read(cluster, "orders", 2) == [b"before", b"during"]
 
 
+def test_a_broker_gets_by_with_little_of_the_machines_addresses(make_cluster, monkeypatch):
+    """As on a cluster's login node, whose ``ulimit -v`` is small; a JVM reserves what it can."""
+    command = Broker.command
+    limited = ["sh", "-c", 'ulimit -v 1300000 && exec "$@"', "sh"]
+    monkeypatch.setattr(Broker, "command", lambda broker: [*limited, *command(broker)])
+    cluster = make_cluster()
+    cluster.start()
+    create(cluster, "orders")
+    write(cluster, "orders", [b"one"])
+    assert read(cluster, "orders", 1) == [b"one"]
+
+
+def test_nobody_is_answered_while_a_broker_is_halted(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    create(cluster, "orders")
+    producer = KafkaProducer(**cluster.settings())
+    try:
+        producer.send("orders", b"before").get(20)
+        cluster.halt(1)
+        sent = producer.send("orders", b"meanwhile")
+        with pytest.raises(KafkaTimeoutError):
+            sent.get(0.5)
+        assert cluster.alive(1)
+        cluster.resume(1)
+        sent.get(20)
+    finally:
+        producer.close(timeout=5)
+    cluster.halt(1)
+    cluster.restart(1)
+    assert read(cluster, "orders", 2) == [b"before", b"meanwhile"]
+
+
+def test_a_broker_that_there_is_not_is_named(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    for act in (cluster.kill, cluster.halt, cluster.resume, cluster.restart):
+        with pytest.raises(ServerError, match=r"no broker 4; there are \[1\]"):
+            act(4)
+
+
 def test_a_taken_port_is_replaced_by_another(make_cluster, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -304,6 +345,23 @@ def test_a_damaged_class_cache_costs_time_and_not_the_start(
     cluster.start()
     assert cluster.alive(1)
     assert not own.aot_cache.exists()  # so that the next set-up trains again
+
+
+def test_the_class_cache_serves_every_checkout(make_cluster, installation, tmp_path):
+    """It belongs to a build of Java, not to the environment that brought it."""
+    if installation.aot_cache is None:
+        pytest.skip("this Java has no AOT cache")
+    elsewhere = tmp_path / "another environment"
+    shutil.copytree(installation.java.path.resolve().parent.parent, elsewhere)  # with times of now
+    java = dataclasses.replace(installation.java, path=elsewhere / "bin" / "java")
+    other = dataclasses.replace(installation, java=java)
+    assert other.aot_cache == installation.aot_cache
+    cluster = make_cluster(installation=other)
+    cluster.start()
+    assert str(elsewhere) in psutil.Process(cluster.pid(1)).exe()
+    assert other.aot_cache.exists()  # it was not refused
+    newer = dataclasses.replace(other, java=dataclasses.replace(java, description="another build"))
+    assert newer.aot_cache != other.aot_cache
 
 
 def test_two_set_ups_at_once_train_once_and_a_later_one_is_silent(installation, tmp_path):

