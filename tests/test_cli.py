@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from shoplab import cli, doctor
 from shoplab.commands import commands
 from shoplab.doctor import Finding
+from shoplab.servers import postgres
 from shoplab.stack import Stack
 from shoplab.stack.lease import supervisors
 from shoplab.stack.leftovers import left_behind
@@ -106,6 +107,25 @@ def test_the_doctor_names_the_problem_and_the_next_step(
     for subject in ("REDIS_URL", "MB left"):
         assert subject in said
     assert shoplab("doctor").exit_code == 1
+
+
+def test_a_server_that_does_not_run_here_is_one_problem_among_the_findings(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "postgres"
+    program.write_text("#!/bin/sh\necho libc.so.6: version GLIBC_9.99 not found; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(postgres, "binaries", lambda: tmp_path)
+    postgres.version.cache_clear()
+    try:
+        findings = list(doctor.examine())
+    finally:
+        postgres.version.cache_clear()
+    (problem,) = (finding for finding in findings if not finding.good)
+    assert "PostgreSQL does not run here" in problem.what
+    assert "GLIBC_9.99 not found" in problem.what
+    assert problem.next_step
+    assert len(findings) > 10
 
 
 def test_the_doctor_reports_a_missing_locale_and_a_proxy_without_alarm(

@@ -17,15 +17,14 @@ from shoplab.environment import for_processes
 from shoplab.errors import LabError, unforeseen
 from shoplab.locks import held
 from shoplab.paths import (
+    DISK_NEEDED_MB,
     cache_directory,
     error_log,
     home_directory,
     private_socket_directory,
 )
-from shoplab.servers import external
+from shoplab.servers import external, postgres, rabbitmq
 from shoplab.servers.kinds import SHARED
-from shoplab.servers.postgres import version
-from shoplab.servers.rabbitmq import script
 from shoplab.servers.redis import survey
 from shoplab.stack import Stack
 from shoplab.stack.lease import supervisors
@@ -33,7 +32,6 @@ from shoplab.stack.leftovers import left_behind
 from shoplab.system import require_supported_system
 
 OLDEST_PYTHON = (3, 11)
-DISK_NEEDED_MB = 500
 
 
 @dataclass(frozen=True)
@@ -128,16 +126,17 @@ def _redis() -> Finding:
 
 
 def _postgres() -> Finding:
-    return Finding(f"PostgreSQL: {version()}")
+    postgres.require_user()
+    return Finding(f"PostgreSQL: {postgres.version()}")
 
 
 def _rabbitmq() -> Finding:
     if external.named("rabbitmq"):
         return _external("rabbitmq")
-    found = script()
+    found = rabbitmq.script()
     if found is None:
         return Finding("no RabbitMQ; only the notebook that compares brokers would use one")
-    return Finding(f"RabbitMQ: {found}")
+    return Finding(f"RabbitMQ: {found}, {rabbitmq.version()}")
 
 
 def _cache() -> Finding:

@@ -21,6 +21,13 @@ import platformdirs
 
 from shoplab.errors import SetupError
 
+ENVIRONMENT_MB = 1000
+"""What set-up puts into the environment."""
+
+DISK_NEEDED_MB = 500
+"""What it needs outside of that, in the cache and the home: 150 MB stay in the cache, as much again
+while it is made, and the servers of a notebook write some 100 MB."""
+
 LONGEST_SOCKET = 104
 """Bytes of a Unix socket's path on macOS; Linux takes 108."""
 

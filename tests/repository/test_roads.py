@@ -18,6 +18,7 @@ from checkout import CHECKOUT
 from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
 
+from shoplab.paths import DISK_NEEDED_MB, ENVIRONMENT_MB
 from shoplab.servers.kafka.broker import SETTINGS
 
 COMPOSE = CHECKOUT / "docker-compose.yml"
@@ -193,6 +194,11 @@ def test_ci_runs_what_the_readme_names() -> None:
     for command in ("make test", "make book"):
         assert f"step {command}\n" in read(".ci/run")
         assert command in read("README.md")
+
+
+def test_readme_asks_for_the_disk_space_that_the_doctor_looks_for() -> None:
+    needed = f"{(ENVIRONMENT_MB + DISK_NEEDED_MB) / 1000:g} GB"
+    assert re.findall(r"[\d.]+ GB", read("README.md")) == [needed, needed]
 
 
 # -- setting up -----------------------------------------------------------------------------------

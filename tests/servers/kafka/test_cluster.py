@@ -347,6 +347,20 @@ def test_a_damaged_class_cache_costs_time_and_not_the_start(
     assert not own.aot_cache.exists()  # so that the next set-up trains again
 
 
+def test_a_class_cache_for_which_there_is_no_memory_is_kept(
+    make_cluster, installation, monkeypatch
+):
+    if installation.aot_cache is None:
+        pytest.skip("this Java has no AOT cache")
+    command = Broker.command
+    limited = ["sh", "-c", 'ulimit -v 500000 && exec "$@"', "sh"]
+    monkeypatch.setattr(Broker, "command", lambda broker: [*limited, *command(broker)])
+    with pytest.raises(ServerError) as refusal:
+        make_cluster().start()
+    assert "raise the limit of memory" in refusal.value.next_step
+    assert installation.aot_cache.exists()
+
+
 def test_the_class_cache_serves_every_checkout(make_cluster, installation, tmp_path):
     """It belongs to a build of Java, not to the environment that brought it."""
     if installation.aot_cache is None:

@@ -82,7 +82,7 @@ class Broker(Server):
         self.installation = installation
         self.voters = voters
         self.training = training
-        self._cache_used: Path | None = None
+        self._uses_cache = training is None
 
     def settings(self) -> Settings:
         """The settings of a ``kafka-python`` client that talks to this broker."""
@@ -116,12 +116,9 @@ class Broker(Server):
         """Kafka's main class, with every path relative: they may hold any character."""
         flags = ["-Dlog4j2.configurationFile=log4j2.properties"]
         flags.append(f"-Djava.io.tmpdir={self.directory}")
-        cache = self.installation.aot_cache
-        self._cache_used = None
         if self.training is not None:
             flags.append(f"-XX:AOTCacheOutput={self.training}")
-        elif cache is not None and cache.exists():
-            self._cache_used = cache
+        elif (cache := self._cache()) is not None:
             # with 'on' a JVM that refuses the cache says so and ends; with 'auto' it is just slow
             flags += [f"-XX:AOTCache={cache}", "-XX:AOTMode=on"]
         return self.installation.command("kafka.Kafka", "server.properties", flags=tuple(flags))
@@ -134,13 +131,19 @@ class Broker(Server):
         return super().environment() | {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
 
     def start(self) -> None:
-        """Start the broker; where the JVM refuses its AOT cache, drop that and start without."""
+        """Start the broker; where the JVM refuses its AOT cache, start without, and drop that.
+
+        Set-up then makes a new one. A JVM that fails without it too had another reason.
+        """
         try:
             super().start()
         except ServerError:
-            if not self._drop_refused_cache():
+            cache = self._refused_cache()
+            if cache is None:
                 raise
-            self.start()
+            self._uses_cache = False
+            super().start()
+            cache.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Write one record to a topic on this broker, read it back, and await group coordinators.
@@ -180,16 +183,16 @@ class Broker(Server):
         finally:
             admin.close()
 
-    def _drop_refused_cache(self) -> bool:
-        """Remove the cache if it is why the process died; set-up then makes a new one."""
-        cache, process = self._cache_used, self.process
-        if cache is None or process is None or process.poll() is None:
-            return False
-        refused = "AOT cache" in self.words()
-        crashed = process.returncode in (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
-        if refused or crashed:
-            cache.unlink(missing_ok=True)
-        return refused or crashed
+    def _cache(self) -> Path | None:
+        cache = self.installation.aot_cache
+        return cache if self._uses_cache and cache is not None and cache.exists() else None
+
+    def _refused_cache(self) -> Path | None:
+        """The cache, if it may be why the process died."""
+        if self.process is None or self.process.poll() is None:
+            return None
+        crashed = self.process.returncode in (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
+        return self._cache() if crashed or "AOT cache" in self.words() else None
 
     def _properties(self) -> str:
         client, controller = self.voters[self.broker_id]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from shoplab.errors import SetupError
 from shoplab.locks import exclusive
-from shoplab.paths import cache_directory, private_directory
+from shoplab.paths import DISK_NEEDED_MB, cache_directory, private_directory
 
 LIST = Path(__file__).with_name("jars.txt")
 MIRROR_VARIABLE = "SHOPLAB_MAVEN_MIRROR"
@@ -109,7 +109,7 @@ def disk_errors() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SetupError(
                 f"The disk is full, so {place} cannot be written.",
-                next_step="free 300 MB there, or name another directory in SHOPLAB_CACHE",
+                next_step=f"free {DISK_NEEDED_MB} MB there, or name another one in SHOPLAB_CACHE",
             ) from error
         raise SetupError(
             f"{place} cannot be written ({error.strerror or error}).",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shoplab.errors import SetupError
 from shoplab.locks import exclusive
-from shoplab.paths import cache_directory
+from shoplab.paths import DISK_NEEDED_MB, cache_directory
 from shoplab.ports import free_ports
 from shoplab.servers.kafka.broker import Broker
 from shoplab.servers.kafka.installation import Installation
@@ -23,6 +23,7 @@ from shoplab.servers.kafka.jars import (
     missing_jars,
 )
 from shoplab.servers.kafka.java import find_java
+from shoplab.servers.programs import advice
 
 TRAINING_STOP_TIMEOUT = 60.0
 """Seconds; a JVM that trains writes its cache after the broker has stopped."""
@@ -94,7 +95,7 @@ def _make_bootstrap(installation: Installation) -> None:
             words = (result.stdout + result.stderr).decode(errors="replace").strip()
             raise SetupError(
                 f"Kafka's StorageTool failed with exit status {result.returncode}: {words[-500:]}",
-                next_step=f"remove {jar_directory()} and run the command again",
+                next_step=advice(words) or f"remove {jar_directory()} and run the command again",
             )
         made = Path(scratch) / "data" / "bootstrap.checkpoint"
         made.replace(installation.bootstrap)
@@ -119,7 +120,7 @@ def _train(installation: Installation, cache: Path) -> None:
     if not draft.exists():
         raise SetupError(
             "The training run of Kafka left no class cache.",
-            next_step=f"see that the disk of {installation.cache} has 300 MB free; run again",
+            next_step=f"see that {installation.cache} has {DISK_NEEDED_MB} MB free; run again",
             log=broker.log,
         )
     draft.replace(cache)
