@@ -5,14 +5,19 @@
 bin := $(if $(filter event-driven-vs-request-driven,$(CONDA_DEFAULT_ENV)),,.venv/bin/)
 python := $(bin)python
 
-# The locked environment is the only one that counts, whatever the caller's shell has set.
-unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE JUPYTER_PATH JUPYTER_CONFIG_PATH MPLBACKEND
+# The locked environment is the only one that counts, whatever the caller's shell has set for other
+# work: Python's variables (all but the encoding), pytest's, another environment's, a git hook's.
+unexport $(filter-out PYTHON PYTHONUTF8 PYTHONIOENCODING,\
+	$(filter PYTHON% PYTEST% COVERAGE_% JUPYTER_GATEWAY_% GIT_%,$(.VARIABLES)))
+unexport VIRTUAL_ENV JUPYTER_PATH JUPYTER_CONFIG_PATH JUPYTERLAB_DIR MPLBACKEND FORCE_COLOR
+unexport MAKEFLAGS MAKELEVEL
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export MATPLOTLIBRC := /dev/null
 
 # Unattended runs also leave the user's own Jupyter and IPython settings alone.
-test book bench: export JUPYTER_NO_CONFIG := 1
-test book bench: export IPYTHONDIR := $(CURDIR)/_build/ipython
+test book: export JUPYTER_NO_CONFIG := 1
+test book: export IPYTHONDIR := $(CURDIR)/_build/ipython
 # The stack of a test run ends seconds after its last user, not minutes.
 test bench: export SHOPLAB_GRACE ?= 5
 # What a cell waits for is for people to read, not for a page (for tests, conftest.py says so too).
@@ -25,10 +30,13 @@ groups := setup,book,notebooks,checks
 comma := ,
 platforms := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
 
+copy := cp -r . ~/my-course && chmod -R u+w ~/my-course && cd ~/my-course
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help book lab test draft test-book bench check format lock leftovers setup clean clean-all
+.PHONY: help book lab test test-quick draft test-book bench check format lock leftovers setup
+.PHONY: clean clean-all _build
+.NOTPARALLEL: # whatever -j says: a book beside the tests would make each other late
 
 help: ## say what there is (this list)
 	@echo "Event-Driven vs Request-Driven: every claim an experiment on live servers."
@@ -36,6 +44,9 @@ help: ## say what there is (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{printf "%-18s%s\n", $$1, $$2}'
 	@echo
 	@echo "Each sets up what it needs by itself, once. PYTHON=python3.12 chooses the Python."
+
+# What builds needs a folder that may be written; whoever reads and runs (`make lab`) does not.
+book draft test: | _build
 
 book: setup ## run every notebook against live servers, build the HTML book
 	@$(python) tools/book.py
@@ -45,6 +56,9 @@ lab: setup ## open JupyterLab in notebooks/
 
 test: setup ## unit tests, fault tests, and every notebook by nbval
 	@$(python) -m pytest tests notebooks --ignore=tests/book $(nbval) --durations=30
+
+test-quick: setup ## the tests that start no server, in seconds
+	@$(python) -m pytest tests --ignore=tests/book -m "not server"
 
 draft: setup ## the pages without running notebooks, in seconds, for whoever edits prose
 	@$(python) tools/book.py --draft
@@ -76,9 +90,10 @@ lock: setup ## make requirements.txt anew from pyproject.toml
 			--python-platform $$platform --python-version $$version -r requirements.txt \
 			|| exit 1; done; done
 
-test book bench: | _build  # IPython takes no directory whose parent is not there
 _build:
-	@mkdir -p $@
+	@mkdir -p $@ 2>/dev/null && test -w $@ || { \
+		echo "This folder is not yours to write, so nothing can be built in it." >&2; \
+		echo "Next: work in a copy of your own: $(copy)" >&2; exit 1; }
 
 leftovers: setup ## fail if a process of ours still runs
 	@$(python) tools/leftovers.py

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from shoplab.environment import for_processes, for_servers, for_setup
+import os
+
+import pytest
+
+from shoplab.environment import (
+    CERTIFICATES,
+    certificates,
+    for_processes,
+    for_servers,
+    for_setup,
+)
 
 
 def test_the_loopback_is_exempt_from_a_proxy_and_what_was_exempt_stays() -> None:
@@ -36,7 +46,60 @@ def test_a_server_sees_only_what_a_program_needs() -> None:
     assert for_servers(user) == {"PATH": "/bin", "HOME": "/h", "LC_ALL": "C", "TZ": "UTC"}
 
 
-def test_set_up_takes_a_mirror_and_a_certificate_and_nothing_that_redirects_it() -> None:
-    meant = {"PIP_INDEX_URL": "i", "PIP_CERT": "c", "HTTPS_PROXY": "p", "UV_CACHE_DIR": "d"}
-    other = {"PIP_USER": "1", "PIP_TARGET": "t", "UV_PROJECT_ENVIRONMENT": "e", "PYTHONHOME": "h"}
-    assert for_setup(meant | other) == meant
+def seen(environment: dict[str, str], listed: str = "") -> dict[str, str]:
+    """What set-up sees beyond what it always sees."""
+    always = for_setup({})
+    return {n: v for n, v in for_setup(environment, listed).items() if always.get(n) != v}
+
+
+def test_set_up_sees_nothing_that_redirects_an_installation() -> None:
+    meant = {"HTTPS_PROXY": "p", "UV_CACHE_DIR": "d", "HOME": "h", "PYTHON": "python3.12"}
+    other = {
+        "PIP_USER": "1",
+        "PIP_TARGET": "t",
+        "PIP_NO_DEPS": "1",
+        "UV_PROJECT_ENVIRONMENT": "e",
+        "UV_CONFIG_FILE": "f",
+        "UV_DEFAULT_INDEX": "u",
+        "PYTHONHOME": "h",
+        "VIRTUAL_ENV": "v",
+    }
+    assert seen(meant | other) == meant
+    assert for_setup({})["PIP_CONFIG_FILE"] == os.devnull
+    assert for_setup({})["UV_NO_CONFIG"] == "1"
+
+
+def test_one_mirror_serves_pip_and_uv_a_variable_before_a_file() -> None:
+    listed = (
+        "global.user='true'\n"
+        "global.index-url='http://global'\n"
+        "global.trusted-host='one\\n  two'\n"
+        "install.index-url='http://install'\n"
+        "install.target='t'\n"
+        "download.index-url='http://download'\n"
+    )
+    hosts = {"PIP_TRUSTED_HOST": "one two", "UV_INSECURE_HOST": "one two"}
+    assert seen({}, listed) == hosts | {
+        "PIP_INDEX_URL": "http://install",
+        "UV_DEFAULT_INDEX": "http://install",
+    }
+    assert seen({"PIP_INDEX_URL": "http://variable"}, listed) == hosts | {
+        "PIP_INDEX_URL": "http://variable",
+        "UV_DEFAULT_INDEX": "http://variable",
+    }
+
+
+def test_set_up_passes_on_what_it_was_given_the_second_time_too() -> None:
+    once = for_setup({"PIP_PROXY": "p"}, "global.index-url='i'\nglobal.cert='c'\n")
+    assert for_setup(once) == once
+
+
+@pytest.mark.parametrize("variable", CERTIFICATES)
+def test_a_file_of_certificates_counts_for_every_download(variable: str) -> None:
+    assert seen({variable: "c"}) == dict.fromkeys(CERTIFICATES, "c")
+    assert certificates({variable: "c"}) == "c"
+
+
+def test_of_several_files_of_certificates_that_of_pip_counts() -> None:
+    assert seen({"SSL_CERT_FILE": "s", "PIP_CERT": "c"}) == dict.fromkeys(CERTIFICATES, "c")
+    assert seen({"SSL_CERT_FILE": "s"}, "global.cert='c'\n") == dict.fromkeys(CERTIFICATES, "c")

@@ -1,10 +1,13 @@
 """Set up the environment in `.venv`: locked packages, the course's own package, the servers' files.
 
-Uses the standard library only, since it runs before anything is installed. `--ready` only answers,
-by exit status 0 or 1, whether there is nothing to do.
+Uses the standard library only, since it runs before anything is installed. The first half makes
+`.venv`, which belongs to the checkout: whoever may write there makes it, all others use it as it
+is. The second half is run by `.venv`'s own Python, also alone (`--servers`), and brings the
+servers' files into the user's own cache.
 
 A stamp in `.venv` says what the environment was made from, and is written last: an environment
-without it is made anew, so a failure half-way cannot spoil the second try.
+without it is made anew, so a failure half-way cannot spoil the second try. A second one, beside
+the servers' files, says the same for these.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import fcntl
 import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VENV = CHECKOUT / ".venv"
@@ -26,84 +32,119 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "made-from.json"
 LOCK = CHECKOUT / ".setup.lock"
 REQUIREMENTS = CHECKOUT / "requirements.txt"
+RULES = runpy.run_path(str(CHECKOUT / "src" / "shoplab" / "environment.py"))
 
-# uv reads neither pip's variables nor its files; whoever has set these means them for us as well.
-PIP_TO_UV = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
-
-
-NETWORK = "check the network (HTTPS_PROXY is honoured) and free disk space, then try again"
-STARTED = time.monotonic()
+NETWORK = (
+    "check the network (HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are honoured) and free disk space, "
+    "then try again"
+)
+COPY = "cp -r . ~/my-course && chmod -R u+w ~/my-course && cd ~/my-course"
+UNTRUSTED = (
+    "Set-up failed: the certificate of the package registry, or of a proxy before it, "
+    "is not trusted"
+)
+SERVERS = "--servers"
+STARTED = float(sys.argv[2]) if sys.argv[2:] else time.monotonic()
 
 
 def main() -> None:
     """Do what is left to do."""
-    if sys.argv[1:] == ["--ready"]:
-        sys.exit(0 if recorded() == packages() | servers() else 1)
     try:
-        with only_one():
-            set_up()
+        if sys.argv[1:2] != [SERVERS]:
+            set_up_packages()
+            os.execv(PYTHON, [str(PYTHON), "-I", __file__, SERVERS, str(STARTED)])
+        set_up_servers()
     except KeyboardInterrupt:
         sys.exit("\nSet-up was stopped. The next make takes it up again.")
     except OSError as error:
-        sys.exit(f"Set-up failed: {error}.\nNext: look at disk space and permissions; try again.")
+        fail(f"Set-up failed: {error}", "look at disk space and permissions; try again")
 
 
-def set_up() -> None:
-    """Bring `.venv` and the servers' files to what the checkout asks for."""
-    found, wanted = recorded(), packages()
-    if found == wanted | servers():  # somebody else did it while we waited for the lock
+def set_up_packages() -> None:
+    """Bring `.venv` to what the checkout asks for."""
+    if made() == wanted():
         return
-    if any(found.get(key) != value for key, value in wanted.items()):
+    if not os.access(CHECKOUT, os.W_OK):
+        fail(
+            f"{VENV} is not complete, or not yours to run, and you may not write there",
+            f"ask its owner to run `make setup`, or work in a copy of your own: {COPY}",
+        )
+    with only_one():
+        found = made()
+        if found == wanted():  # somebody else did it while we waited for the lock
+            return
         STAMP.unlink(missing_ok=True)
-        if found.get("place") != wanted["place"]:
+        if found.get("place") != wanted()["place"]:
             make_environment()
         install_packages()
-        record(wanted)
+        record(STAMP)
+
+
+def set_up_servers() -> None:
+    """Bring the servers' files to where this user keeps them."""
+    from shoplab.paths import cache_directory
+
+    place = hashlib.sha256(sys.prefix.encode()).hexdigest()[:12]
+    stamp = cache_directory() / f"set-up-{place}.json"
+    if read(stamp) == wanted():
+        return
     say("Kafka's jars, and a cache that makes its start quick")
-    run(PYTHON, "-m", "shoplab.cli", "setup", or_else="mend what the message above names")
-    record(wanted | servers())
+    run(sys.executable, "-m", "shoplab.cli", "setup", or_else="do what the message above names")
+    record(stamp)
 
 
-def packages() -> dict[str, object]:
-    """What the packages in `.venv` are made from: place and Python, lock, this script."""
-    sources = (REQUIREMENTS, CHECKOUT / "pyproject.toml", Path(__file__))
+def wanted() -> dict[str, object]:
+    """What set-up is made from: place and Python, lock, list of jars, this script."""
+    jars = CHECKOUT / "src" / "shoplab" / "servers" / "kafka" / "jars.txt"
+    sources = (REQUIREMENTS, CHECKOUT / "pyproject.toml", jars, Path(__file__))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     return {"place": [str(CHECKOUT), list(sys.version_info[:2])], "sources": digest}
 
 
-def servers() -> dict[str, object]:
-    """Where the servers' files are kept: with another home or cache they are fetched there too."""
-    return {"cache": [os.environ.get(n) for n in ("SHOPLAB_CACHE", "XDG_CACHE_HOME", "HOME")]}
-
-
-def recorded() -> dict[str, object]:
-    """The stamp; empty where there is none, or none that can be read, or `.venv` does not run."""
+def made() -> dict[str, object]:
+    """What `.venv` was made from; empty where there is none, or none that runs."""
     try:
-        found = json.loads(STAMP.read_text())
         subprocess.run([PYTHON, "-c", ""], check=True, stderr=subprocess.DEVNULL)
-    except (OSError, ValueError, subprocess.CalledProcessError):
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return read(STAMP)
+
+
+def read(stamp: Path) -> dict[str, object]:
+    """A stamp; empty where there is none, or none that can be read."""
+    try:
+        found = json.loads(stamp.read_text())
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def record(made_from: dict[str, object]) -> None:
-    """Write the stamp, whole or not at all."""
-    fresh = STAMP.with_suffix(".new")
-    fresh.write_text(json.dumps(made_from))
-    fresh.replace(STAMP)
+def record(stamp: Path) -> None:
+    """Write a stamp, whole or not at all."""
+    fresh = stamp.with_suffix(".new")
+    fresh.write_text(json.dumps(wanted()))
+    fresh.replace(stamp)
 
 
 def make_environment() -> None:
     """A new virtual environment with uv in it, at the locked version and hash."""
     say("virtual environment in .venv")
     base = getattr(sys, "_base_executable", sys.executable)  # never a Python that --clear removes
-    run(base, "-m", "venv", "--clear", VENV, or_else="check this Python, or name one by PYTHON=")
+    make = (base, "-I", "-m", "venv", "--clear", VENV)
+    env = RULES["for_setup"](os.environ)
+    run(*make, env=env, or_else="check this Python, or name one by PYTHON=")
     lock = REQUIREMENTS.read_text()
     start = lock.index("\nuv==") + 1
     uv = VENV / "uv.txt"
     uv.write_text(lock[start : lock.index("    # via", start)])
-    pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    run(*pip, "--require-hashes", "--no-deps", "-r", uv, or_else=NETWORK)
+    log = VENV / "pip.log"
+    pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", "--log", log, "install")
+    try:
+        run(*pip, "--require-hashes", "--no-deps", "-r", uv, or_else=NETWORK)
+    except SystemExit:
+        if "CERTIFICATE_VERIFY_FAILED" in log.read_text(errors="replace"):
+            fail(UNTRUSTED, RULES["TRUST"])
+        raise
 
 
 def install_packages() -> None:
@@ -121,14 +162,29 @@ def say(what: str) -> None:
     print(f"[{time.monotonic() - STARTED:3.0f} s] {what}", flush=True)
 
 
-def run(*command: str | Path, or_else: str) -> None:
+def run(*command: str | Path, or_else: str, env: dict[str, str] | None = None) -> None:
     """Run a command; end with its own message and a next step when it fails."""
-    environment = dict(os.environ)
-    for pip, uv in PIP_TO_UV.items():
-        if pip in environment:
-            environment.setdefault(uv, environment[pip])
-    if subprocess.run([str(part) for part in command], env=environment, cwd=CHECKOUT).returncode:
-        sys.exit(f"Set-up failed; the message above says at what.\nNext: {or_else}.")
+    parts = [str(part) for part in command]
+    if subprocess.run(parts, env=env or environment(), cwd=CHECKOUT).returncode:
+        fail("Set-up failed; the message above says at what", or_else)
+
+
+def fail(what: str, next_step: str) -> NoReturn:
+    """End with a sentence and a next step."""
+    sys.exit(f"{what}.\nNext: {next_step}.")
+
+
+@cache
+def environment() -> dict[str, str]:
+    """What pip, uv and the jars' download see of the user's variables and of pip's own files."""
+    python = sys.executable if sys.argv[1:2] == [SERVERS] else PYTHON
+    asked = {k: v for k, v in os.environ.items() if k == "PIP_CONFIG_FILE" or k[:4] != "PIP_"}
+    pip = (python, "-I", "-m", "pip", "config", "list", "-vvv")  # a file may say `quiet`
+    answer = subprocess.run(pip, env=asked, stdout=subprocess.PIPE, text=True)
+    if answer.returncode:
+        fail("Set-up failed; pip cannot read its own settings", "correct what it names above")
+    made: dict[str, str] = RULES["for_setup"](os.environ, answer.stdout)
+    return made
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +84,37 @@ def test_no_build_product_is_tracked() -> None:
     names = [path.relative_to(CHECKOUT).parts for path in tracked()]
     products = {"_build", ".venv", "__pycache__", ".ipynb_checkpoints"}
     assert [parts for parts in names if products & set(parts)] == []
+
+
+def git(folder: Path, *arguments: str | Path) -> None:
+    """Run git in a folder and for it alone, whatever a hook or the user's settings say."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    nothing = dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
+    who = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+    command = ["git", *who, *arguments]
+    subprocess.run(command, cwd=folder, env=own | nothing, check=True, capture_output=True)
+
+
+def test_lines_end_in_lf_whatever_the_client_of_git_is_set_to(tmp_path: Path) -> None:
+    """Git for Windows sets core.autocrlf, and sh, in WSL say, takes no line that ends in CR."""
+    sources, clone = tmp_path / "sources", tmp_path / "clone"
+    for path in filter(Path.exists, tracked()):  # as they are, committed or not
+        copy = sources / path.relative_to(CHECKOUT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    git(tmp_path, "init", "--quiet", sources)
+    git(sources, "add", "--all")
+    git(sources, "commit", "--quiet", "--message", "all")
+    git(tmp_path, "-c", "core.autocrlf=true", "clone", "--quiet", sources, clone)
+    files = [path for path in clone.rglob("*") if path.is_file() and ".git" not in path.parts]
+    now = [path for path in tracked() if path.exists()]
+    assert len(files) == len(now)
+    assert [path for path in (*files, *now) if b"\r" in path.read_bytes()] == []
+    stub = tmp_path / "python"
+    done = subprocess.run(
+        ["sh", "tools/setup"], cwd=clone, env={"PYTHON": str(stub)}, capture_output=True, text=True
+    )
+    assert done.stderr.startswith("No Python 3.11 or newer runs here")
 
 
 def test_both_licences_are_there() -> None:

@@ -14,7 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
+from secure import CERTIFICATE, secure
 
+from shoplab.environment import CERTIFICATES
 from shoplab.errors import SetupError
 from shoplab.servers.kafka import jars
 
@@ -30,8 +33,11 @@ class Mirror(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self, scheme="http"):
         super().__init__(("127.0.0.1", 0), Answer)
+        self.scheme = scheme
+        if scheme == "https":
+            secure(self)
         self.fault = None
         self.fault_lasts = 1_000
         self.served = Counter()
@@ -40,7 +46,7 @@ class Mirror(ThreadingHTTPServer):
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}/maven"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}/maven"
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -71,17 +77,31 @@ class Answer(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def mirror(monkeypatch):
-    server = Mirror()
+@contextmanager
+def serving(monkeypatch, scheme="http"):
+    server = Mirror(scheme)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setenv("SHOPLAB_MAVEN_MIRROR", server.url)
-    yield server
-    server.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield server
+    finally:
+        server.released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    with serving(monkeypatch) as server:
+        yield server
+
+
+@pytest.fixture
+def secure_mirror(monkeypatch):
+    with serving(monkeypatch, "https") as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +114,8 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(jars, "PAUSE", 0.01)
     monkeypatch.setattr(jars, "TIMEOUT", (2.0, 0.3))
     monkeypatch.setenv("SHOPLAB_CACHE", str(directory))
-    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+    proxies = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
+    for variable in (*proxies, "HTTPS_PROXY", "https_proxy", *CERTIFICATES):
         monkeypatch.delenv(variable, raising=False)
     return directory
 
@@ -206,6 +227,54 @@ def test_a_proxy_that_is_down_is_named(cache, monkeypatch):
     monkeypatch.setenv("http_proxy", nowhere())
     monkeypatch.setenv("SHOPLAB_MAVEN_MIRROR", "http://mirror.invalid/maven2")
     with pytest.raises(SetupError, match="the proxy cannot be reached"):
+        jars.fetch_jars(progress=False)
+
+
+def test_a_certificate_that_is_not_trusted_is_said_so_once_and_with_the_remedy(secure_mirror):
+    with pytest.raises(SetupError) as refusal:
+        jars.fetch_jars(progress=False)
+    assert refusal.value.what.startswith("The certificate of 127.0.0.1 is not trusted (certificate")
+    assert "PIP_CERT" in refusal.value.next_step
+    assert not secure_mirror.served
+
+
+@pytest.mark.parametrize("variable", CERTIFICATES)
+def test_a_certificate_is_trusted_by_each_variable_that_names_it(
+    secure_mirror, monkeypatch, variable
+):
+    monkeypatch.setenv(variable, str(CERTIFICATE))
+    assert len(jars.fetch_jars(progress=False)) == 4
+
+
+def test_of_two_variables_that_name_certificates_that_of_pip_counts(secure_mirror, monkeypatch):
+    monkeypatch.setenv("PIP_CERT", str(CERTIFICATE))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
+    assert len(jars.fetch_jars(progress=False)) == 4
+
+
+def test_a_certificate_for_another_name_is_said_so(secure_mirror, monkeypatch):
+    monkeypatch.setenv("PIP_CERT", str(CERTIFICATE))
+    other = secure_mirror.url.replace("127.0.0.1", "127.1")  # the same address, by another name
+    monkeypatch.setenv("SHOPLAB_MAVEN_MIRROR", other)
+    with pytest.raises(SetupError, match=r"of 127\.1 is not trusted .*not valid for '127\.1'"):
+        jars.fetch_jars(progress=False)
+
+
+def test_a_file_of_certificates_that_is_missing_or_none_is_named(
+    secure_mirror, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PIP_CERT", str(tmp_path / "gone.pem"))
+    with pytest.raises(SetupError, match=r"gone\.pem is not there") as refusal:
+        jars.fetch_jars(progress=False)
+    assert "PIP_CERT" in refusal.value.next_step
+    (tmp_path / "gone.pem").write_text("no certificate")
+    with pytest.raises(SetupError, match="no secure connection"):
+        jars.fetch_jars(progress=False)
+
+
+def test_a_mirror_that_speaks_no_tls_is_told_from_no_connection(mirror, monkeypatch):
+    monkeypatch.setenv("SHOPLAB_MAVEN_MIRROR", mirror.url.replace("http:", "https:"))
+    with pytest.raises(SetupError, match="no secure connection"):
         jars.fetch_jars(progress=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlsplit
 
 import requests
 from jgo.constants import MAVEN_CENTRAL_URL  # jgo knows the address; no file of ours names a host
 from tqdm import tqdm
 
+from shoplab.environment import CERTIFICATES, TRUST, certificates
 from shoplab.errors import SetupError
 from shoplab.locks import exclusive
 from shoplab.paths import DISK_NEEDED_MB, cache_directory, private_directory
@@ -36,6 +39,9 @@ LOCK_PATIENCE = 1800.0
 NEXT_STEP = (
     f"check the network and HTTPS_PROXY, or name a mirror of Maven Central in {MIRROR_VARIABLE}"
 )
+
+TLS_REASON = re.compile(r"\[([\w: ]+)\] (.+?) \(_ssl\.c")
+"""Where, in what requests says, OpenSSL says why: its name for it, and its words."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,12 @@ def disk_errors() -> Iterator[None]:
 
 
 def _fetch(jars: list[Jar], directory: Path, progress: bool) -> None:
+    trusted = certificates(os.environ)
+    if trusted and not Path(trusted).exists():
+        raise SetupError(
+            f"The file of certificates {trusted} is not there.",
+            next_step=f"correct or unset the variable that names it: {', '.join(CERTIFICATES)}",
+        )
     total = sum(jar.size for jar in jars)
     terminal = sys.stderr.isatty()
     if progress and jars and not terminal:
@@ -166,8 +178,12 @@ def _download(
     """Write the verified jar to ``draft``, or raise ``_Transient``, ``SetupError``, ``OSError``."""
     digest = hashlib.sha256()
     received = 0
+    trusted = certificates(os.environ) or True
     try:
-        with requests.get(url, stream=True, timeout=TIMEOUT) as answer, draft.open("wb") as file:
+        with (
+            requests.get(url, stream=True, timeout=TIMEOUT, verify=trusted) as answer,
+            draft.open("wb") as file,
+        ):
             if answer.status_code >= 500 or answer.status_code == 429:
                 raise _Transient(f"the server answered {answer.status_code} {answer.reason}")
             if answer.status_code != 200:
@@ -191,6 +207,8 @@ def _download(
         advance(-received)
         if isinstance(error, _Transient):
             raise
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise _untrusted(url, error) from error
         raise _Transient(_in_short(error)) from error
 
 
@@ -198,11 +216,26 @@ def _refusal(url: str, what: str) -> SetupError:
     return SetupError(f"{url} {what}.", next_step=NEXT_STEP)
 
 
+def _untrusted(url: str, error: requests.RequestException) -> SetupError:
+    proxy = isinstance(error, requests.exceptions.ProxyError)
+    whose = "the proxy" if proxy else urlsplit(url).hostname
+    return SetupError(
+        f"The certificate of {whose} is not trusted ({_tls_reason(error)}).", next_step=TRUST
+    )
+
+
+def _tls_reason(error: requests.RequestException) -> str:
+    found = TLS_REASON.search(str(error))
+    return found[2] if found else str(error)
+
+
 def _in_short(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ProxyError):
         return "the proxy cannot be reached"
     if isinstance(error, requests.exceptions.Timeout) or "Read timed out" in str(error):
         return "the server does not answer"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"no secure connection ({_tls_reason(error)})"
     if isinstance(error, requests.exceptions.ConnectionError):
         return "no connection"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
