@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from strangers import open_folder, without_privileges
 
 from shoplab.claims import claim, claims, ledger, ledger_directory, write_ledger
 from shoplab.errors import ClaimError
@@ -134,6 +135,29 @@ def test_records_go_to_the_project_above_or_where_the_environment_says(
     assert ledger_directory(tmp_path) == tmp_path / "course" / "_build" / "ledger"
     monkeypatch.setenv("SHOPLAB_LEDGER", str(tmp_path / "chosen"))
     assert ledger_directory(tmp_path) == tmp_path / "chosen"
+
+
+@pytest.mark.parametrize("left_there", ["_build/ledger", "_build", "."])
+def test_in_a_project_of_somebody_else_records_go_to_the_runs_own_ledger(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left_there: str
+) -> None:
+    monkeypatch.delenv("SHOPLAB_LEDGER", raising=False)
+    with open_folder() as folder:
+        (folder / left_there).mkdir(parents=True, exist_ok=True)
+        (folder / "_toc.yml").touch()
+        own = folder / "own"
+        own.mkdir(mode=0o777)
+        own.chmod(0o777)
+        for path in (folder, *folder.glob("_build/**")):
+            path.chmod(0o555)
+        monkeypatch.chdir(folder)
+        with without_privileges():
+            show(ledger_directory(own / "ledger"))
+            assert recorded(own / "ledger")["holds"] is True
+        monkeypatch.undo()
+        for path in (folder, *folder.glob("_build/**")):
+            path.chmod(0o755)
+    assert capsys.readouterr().out.startswith(f"{ID} holds")
 
 
 def test_claims_have_unique_ids_and_the_text_that_the_ledger_shows() -> None:

@@ -133,14 +133,15 @@ def make_environment() -> None:
     make = (base, "-I", "-m", "venv", "--clear", VENV)
     env = RULES["for_setup"](os.environ)
     run(*make, env=env, or_else="check this Python, or name one by PYTHON=")
-    lock = REQUIREMENTS.read_text()
-    start = lock.index("\nuv==") + 1
+    text = REQUIREMENTS.read_text()
+    start = text.index("\nuv==") + 1
     uv = VENV / "uv.txt"
-    uv.write_text(lock[start : lock.index("    # via", start)])
+    uv.write_text(text[start : text.index("    # via", start)])
     log = VENV / "pip.log"
     pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", "--log", log, "install")
+    lock = ("--progress-bar", "off", "--require-hashes", "--no-deps", "-r", uv)
     try:
-        run(*pip, "--require-hashes", "--no-deps", "-r", uv, or_else=NETWORK)
+        run(*pip, *lock, or_else=NETWORK)
     except SystemExit:
         if "CERTIFICATE_VERIFY_FAILED" in log.read_text(errors="replace"):
             fail(UNTRUSTED, RULES["TRUST"])

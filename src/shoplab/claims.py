@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
@@ -141,7 +142,8 @@ def write_ledger(directory: Path, target: Path) -> None:
 def ledger_directory(fallback: Path) -> Path:
     """Where records go: ``SHOPLAB_LEDGER``, the project's ``_build/ledger``, or ``fallback``.
 
-    The project is the nearest folder above the current one that holds ``_toc.yml``.
+    The project is the nearest folder above the current one that holds ``_toc.yml``. A project that
+    is not the user's to write (one checkout for a whole class, say) keeps no records of theirs.
     """
     chosen = os.environ.get("SHOPLAB_LEDGER")
     if chosen:
@@ -149,8 +151,19 @@ def ledger_directory(fallback: Path) -> Path:
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "_toc.yml").is_file():
-            return folder / "_build" / "ledger"
+            ledger = folder / "_build" / "ledger"
+            return ledger if _can_be_written(ledger) else fallback
     return fallback
+
+
+def _can_be_written(directory: Path) -> bool:
+    """Whether files can be made in ``directory``; it is made where it is not there yet."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
 
 
 def _known(claim_id: str) -> Claim:
