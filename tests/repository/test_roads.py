@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +17,7 @@ from checkout import CHECKOUT
 from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
 
+from shoplab.environment import NOT_FOR_PROCESSES
 from shoplab.paths import DISK_NEEDED_MB, ENVIRONMENT_MB
 from shoplab.servers.kafka.broker import SETTINGS
 
@@ -184,6 +188,65 @@ def test_make_alone_explains_every_target() -> None:
     explained = set(re.findall(r"(?m)^  make (\S+) +\S", said))
     assert explained == targets()
     assert {"book", "lab", "test", "draft", "bench", "check", "format", "clean"} <= explained
+
+
+@pytest.fixture
+def doors(tmp_path: Path) -> Path:
+    """The Makefile, with a stand-in for the environment that notes what it is called with."""
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    for name, text in {
+        "tools/setup": "exit 0",
+        ".venv/bin/python": "echo began >> calls; env > seen; sleep 0.2; echo ended >> calls",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+def call(doors: Path, *arguments: str, **variables: str) -> None:
+    command = ["make", *arguments]
+    subprocess.run(command, cwd=doors, env=os.environ | variables, check=True)
+
+
+# Python's own, as kernels and children never see them either; then those of the programs that run.
+OF_PYTHON = re.findall(r"PYTHON\(([A-Z|]+)\)", NOT_FOR_PROCESSES.pattern)[0].split("|")
+FOR_OTHER_WORK = [f"PYTHON{name}" for name in OF_PYTHON] + [
+    "PYTHONPATH",
+    "PYTHONBREAKPOINT",
+    "PYTHONHASHSEED",
+    "PYTHON_GIL",
+    "PYTEST_ADDOPTS",
+    "PYTEST_PLUGINS",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD",
+    "COVERAGE_PROCESS_START",
+    "COVERAGE_FILE",
+    "MPLBACKEND",
+    "FORCE_COLOR",
+    "JUPYTER_PATH",
+    "JUPYTERLAB_DIR",
+    "JUPYTER_GATEWAY_URL",
+    "VIRTUAL_ENV",
+    "GIT_DIR",
+    "MAKEFLAGS",
+]
+
+
+@pytest.mark.parametrize("target", ["test", "test-quick", "book", "draft", "bench", "lab", "check"])
+def test_no_door_lets_in_settings_for_other_work(doors: Path, target: str) -> None:
+    call(doors, target, **dict.fromkeys(FOR_OTHER_WORK, "k"), PYTHON="python3", MINE="too")
+    seen = dict(line.partition("=")[::2] for line in (doors / "seen").read_text().splitlines())
+    assert sorted(set(FOR_OTHER_WORK) & seen.keys()) == []
+    assert (seen["PYTHON"], seen["MINE"]) == ("python3", "too")
+    assert seen["MATPLOTLIBRC"] == os.devnull
+    if target in ("test", "book"):
+        assert seen["IPYTHONDIR"] == f"{doors}/_build/ipython"
+        assert seen["JUPYTER_NO_CONFIG"] == "1"
+
+
+def test_two_doors_open_one_after_the_other_whatever_j_says(doors: Path) -> None:
+    call(doors, "-j4", "test", "book", MAKEFLAGS="")
+    assert (doors / "calls").read_text().split() == ["began", "ended"] * 2
 
 
 def test_ci_runs_what_the_readme_names() -> None:

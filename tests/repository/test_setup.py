@@ -292,7 +292,7 @@ def test_settings_for_other_work_do_not_matter_and_pips_mirror_serves_all(
         assert "/files/uv-9.9-py3-none-any.whl" in mirror.asked
     assert (checkout / ".venv" / "bin" / "uv").exists()
     assert not Path(gone).exists()
-    said = dict(line.split("=", 1) for line in (home / "uv.env").read_text().splitlines())
+    said = dict(line.partition("=")[::2] for line in (home / "uv.env").read_text().splitlines())
     assert said["UV_DEFAULT_INDEX"] == mirror.url
     assert said["UV_NO_CONFIG"] == "1"
     assert gone not in "".join(said.values())
