@@ -73,8 +73,8 @@ check: setup ## lint, formatting, types, dependencies and notebook hygiene; fast
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
-	@$(bin)deptry --no-ansi src
-	@$(bin)deptry --no-ansi src tools book/_ext tests notebooks --non-dev-dependency-groups $(groups)
+	@$(python) -m deptry --no-ansi src
+	@$(python) -m deptry --no-ansi src tools book/_ext tests notebooks --non-dev-dependency-groups $(groups)
 	@$(python) tools/notebooks.py check
 
 format: setup ## mend formatting of modules and notebooks, strip unchecked outputs
