@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import stat
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import create_engine, text
@@ -18,6 +19,7 @@ from shoplab.servers import postgres, unprivileged
 from shoplab.servers.postgres import Postgres
 from shoplab.servers.programs import Unfit
 from shoplab.servers.server import Startable
+from shoplab.waiting import until
 
 Make = Callable[..., Startable]
 
@@ -166,9 +168,20 @@ def test_a_postgres_that_does_not_run_here_is_refused_in_its_own_words(
 # -- locks ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("holder", ["a stranger", "nobody"])
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the user who runs the server, and no server of ours."""
+    sleeps = [*unprivileged.of_server().prefix, "sleep", "60"]
+    with subprocess.Popen(sleeps) as stranger:
+        until(lambda: psutil.Process(stranger.pid).name() == "sleep")
+        yield stranger
+        assert stranger.poll() is None  # nobody has signalled it
+        stranger.kill()
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
 def test_a_lock_of_a_dead_server_whose_pid_a_stranger_has_is_no_obstacle(
-    make_server: Make, holder: str
+    make_server: Make, stranger: subprocess.Popen[bytes], cut_off: bool
 ) -> None:
     """As after a power cut: the lock names a process that lives, or was not written to its end."""
     server = make_server("postgres")
@@ -177,7 +190,7 @@ def test_a_lock_of_a_dead_server_whose_pid_a_stranger_has_is_no_obstacle(
     for lock in (server.sockets / ".s.PGSQL.5432.lock", server.data / "postmaster.pid"):
         named, _, rest = lock.read_text().partition("\n")
         assert int(named) == server.process.pid
-        lock.write_text(f"{os.getpid()}\n{rest}" if holder == "a stranger" else "")
+        lock.write_text("" if cut_off else f"{stranger.pid}\n{rest}")
     server.start()
     with connect(server) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
