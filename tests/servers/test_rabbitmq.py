@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pika
 import psutil
 import pytest
 
-from shoplab.errors import ServerError
+from shoplab.errors import ServerError, SetupError
 from shoplab.servers import rabbitmq
 from shoplab.servers.rabbitmq import RabbitMQ
 from shoplab.stack import Stack
@@ -71,3 +73,34 @@ def test_where_none_is_installed_there_is_none(
         assert stack.rabbitmq_url is None
     with pytest.raises(ServerError, match="no rabbitmq-server is on the path"):
         RabbitMQ(tmp_path / "rabbitmq", tmp_path).start()
+
+
+@installed
+@pytest.mark.parametrize("which", ["messages", "names", "distribution"])
+def test_a_taken_port_is_replaced_by_another(
+    make_server: Callable[..., RabbitMQ], monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        first = rabbitmq.free_ports(3)
+        first[["messages", "names", "distribution"].index(which)] = other.getsockname()[1]
+        offers = [first, rabbitmq.free_ports(3)]
+        monkeypatch.setattr(rabbitmq, "free_ports", lambda _: offers.pop(0))
+        make_server("rabbitmq").start()
+    assert offers == []
+
+
+@installed
+def test_the_erlang_that_runs_it_is_named(asked_anew: None) -> None:
+    assert re.fullmatch(r"Erlang/OTP \d+", rabbitmq.version())
+
+
+def test_an_erlang_that_does_not_run_here_is_refused_in_its_own_words(
+    asked_anew: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erl = tmp_path / "erl"
+    erl.write_text("#!/bin/sh\necho libc.so.6: version GLIBC_9.99 not found; exit 1\n")
+    erl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(SetupError, match=r"GLIBC_9\.99 not found") as refusal:
+        rabbitmq.version()
+    assert "RABBITMQ_URL" in refusal.value.next_step

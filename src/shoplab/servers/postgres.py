@@ -101,8 +101,8 @@ class Postgres(Server):
     stop_signal = signal.SIGINT
     """A "fast shutdown": SIGTERM would wait until the last client has gone."""
 
-    port_taken = None
-    """It has no port of the network."""
+    port_taken = ()
+    """It listens on no port."""
 
     last_words = (
         *Server.last_words,

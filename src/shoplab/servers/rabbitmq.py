@@ -16,7 +16,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from shoplab.errors import ServerError, SetupError
+from shoplab.errors import PortTaken, ServerError, SetupError
 from shoplab.ports import LOOPBACK, free_ports
 from shoplab.servers.programs import MORE_FILES, MORE_MEMORY, Unfit, advice, ask
 from shoplab.servers.server import NotReady, Server, Settings
@@ -90,7 +90,7 @@ def _search_path() -> str:
 class RabbitMQ(Server):
     """A RabbitMQ on the loopback with a password, and the name server that Erlang insists on."""
 
-    port_taken = "eaddrinuse"
+    port_taken = ("eaddrinuse", "dist_port_already_used")
 
     last_words = (
         *Server.last_words,
@@ -167,6 +167,11 @@ class RabbitMQ(Server):
 
     def check(self) -> None:
         """Publish a message and fetch it back."""
+        if self.names is not None and self.names.poll() is not None:
+            raise PortTaken(  # it says nothing of it
+                "RabbitMQ's name server, epmd, ended as soon as it was started.",
+                next_step="another program may have its port: try again",
+            )
         import pika  # no other server needs it
         from pika.adapters.utils.connection_workflow import AMQPConnectorException
 

@@ -77,7 +77,7 @@ class Server(ABC):
     stop_signal = signal.SIGTERM
     """What asks the server to stop in good order."""
 
-    port_taken: ClassVar[str | None] = "Address already in use"
+    port_taken: ClassVar[tuple[str, ...]] = ("Address already in use",)
     """What the server prints where another program has its port."""
 
     last_words: ClassVar[Advice] = (
@@ -233,7 +233,7 @@ class Server(ABC):
         words = self.words()
         if shutil.disk_usage(self.directory).free < FULL:
             words += os.strerror(errno.ENOSPC)  # a full disk does not take the log either
-        if self.port_taken is not None and self.port_taken in words:
+        if any(seen in words for seen in self.port_taken):
             step = "another program has its port (`ss -ltnp` shows which): try again"
             return PortTaken(error.what, next_step=step, log=self.log)
         step = self._advice(words) or error.next_step
