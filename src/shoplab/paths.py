@@ -1,6 +1,7 @@
 """Where the laboratory keeps its files; every directory it makes is the user's alone (mode 0700).
 
-- the cache: what can be fetched or made again (jars, AOT caches), shared by every checkout;
+- the cache: what can be fetched or made again (jars, AOT caches, PostgreSQL's formatted data),
+  shared by every checkout;
 - the home: the running stack's sockets, logs and data, one for each environment and machine;
 - the socket directory: in the home, or below ``/tmp`` where a home's path is too long for sockets.
 """

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from shoplab.errors import ServerError
+from shoplab.servers import rabbitmq
 from shoplab.servers.kafka.broker import Broker
 from shoplab.servers.postgres import Postgres
 from shoplab.servers.rabbitmq import RabbitMQ
@@ -28,6 +29,8 @@ CLASSES: dict[str, type[Server]] = {
     "postgres": Postgres,
     "rabbitmq": RabbitMQ,
 }
+
+has_rabbitmq = pytest.mark.skipif(not rabbitmq.installed(), reason="no rabbitmq-server on the path")
 
 DAY_JOB = {
     "LD_PRELOAD": "/nowhere/lib.so",
@@ -183,13 +186,17 @@ def test_a_server_that_never_serves_is_ended_when_the_time_is_up(
         make_server(kind).start()
 
 
-def test_a_server_that_the_system_kills_is_not_blamed(
-    make_server: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [("KILL", "short of memory"), ("XCPU", "a program's time"), ("XFSZ", "a file's size")],
+)
+def test_a_server_that_the_system_ends_without_a_word_is_not_blamed(
+    make_server: Make, monkeypatch: pytest.MonkeyPatch, number: str, advice: str
 ) -> None:
-    monkeypatch.setattr(Redis, "command", lambda server: ["sh", "-c", "kill -KILL $$"])
-    with pytest.raises(ServerError, match="exit status -9") as refusal:
+    monkeypatch.setattr(Redis, "command", lambda server: ["sh", "-c", f"kill -{number} $$"])
+    with pytest.raises(ServerError, match=r"died at its start \(exit status -\d+\)") as refusal:
         make_server("redis").start()
-    assert "short of memory" in refusal.value.next_step
+    assert advice in refusal.value.next_step
 
 
 @pytest.mark.parametrize(
@@ -203,6 +210,8 @@ def test_a_server_that_the_system_kills_is_not_blamed(
         ("postgres", "-v 60000", "raise the limit of memory"),
         ("postgres", "-n 30", "raise the limit of open files"),
         ("postgres", "-f 100", "raise the limit of a file's size"),
+        pytest.param("rabbitmq", "-v 1000000", "raise the limit of memory", marks=has_rabbitmq),
+        pytest.param("rabbitmq", "-n 20", "raise the limit of open files", marks=has_rabbitmq),
     ],
 )
 def test_a_limit_of_a_login_node_is_named_in_the_servers_own_words(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -33,6 +34,14 @@ LIMITS: Advice = (
     ("File too large", LARGER_FILES),
 )
 """What programs say on a login node, or wherever else little is allowed."""
+
+
+SIGNALS = {
+    signal.SIGKILL: f"if that was the system, short of memory: {MORE_MEMORY}",
+    signal.SIGXCPU: f"raise the limit of a program's time with `ulimit -t unlimited`, {_AGAIN}",
+    signal.SIGXFSZ: LARGER_FILES,
+}
+"""What to do where a program was ended by a signal, without a word."""
 
 
 class Unfit(Exception):

@@ -100,6 +100,7 @@ class RabbitMQ(Server):
         ("erofs", "make {directory} yours to write, then start again"),
         ("emfile", MORE_FILES),
         ("enomem", MORE_MEMORY),
+        ("Failed to create super carrier", MORE_MEMORY),
     )
 
     def __init__(self, directory: Path, home: Path) -> None:

@@ -17,7 +17,7 @@ from shoplab import families
 from shoplab.environment import for_servers
 from shoplab.errors import PortTaken, ServerError
 from shoplab.paths import private_directory
-from shoplab.servers.programs import LIMITS, MORE_MEMORY, Advice, advice
+from shoplab.servers.programs import LIMITS, SIGNALS, Advice, advice
 
 MARK = "SHOPLAB_HOME_MARK"
 """Environment variable that every server of a stack carries; its value is the stack's home.
@@ -214,11 +214,10 @@ class Server(ABC):
 
     def _death(self) -> ServerError:
         status = "unknown" if self.process is None else self.process.returncode
-        step = "read the log above; `shoplab doctor` checks what it needs"
-        if status == -signal.SIGKILL:
-            step = f"somebody killed it, perhaps the system, short of memory: if so, {MORE_MEMORY}"
         what = f"{self.name} died at its start (exit status {status})."
-        return ServerError(what, next_step=step, log=self.log)
+        step = "read the log above; `shoplab doctor` checks what it needs"
+        signalled = next((then for number, then in SIGNALS.items() if status == -number), None)
+        return ServerError(what, next_step=signalled or step, log=self.log)
 
     def words(self) -> str:
         """What the server has printed since its last start."""
