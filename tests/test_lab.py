@@ -57,22 +57,6 @@ def test_until_lets_the_exception_of_its_condition_through(lab):
         lab.until(lambda: 1 / 0)
 
 
-def test_a_long_wait_is_announced_and_a_short_one_is_not(lab, monkeypatch, capsys):
-    monkeypatch.delenv("SHOPLAB_PROGRESS", raising=False)
-    monkeypatch.setattr("shoplab.waiting.PATIENCE", 0.1)
-    lab.until(lambda: True)
-    assert capsys.readouterr().err == ""
-
-    end = time.monotonic() + 0.4
-    lab.until(lambda: time.monotonic() > end)
-    assert capsys.readouterr().err.startswith("Waiting up to 10 s for lab.until(lambda:")
-
-    monkeypatch.setenv("SHOPLAB_PROGRESS", "off")
-    end = time.monotonic() + 0.4
-    lab.until(lambda: time.monotonic() > end)
-    assert capsys.readouterr() == ("", "")
-
-
 def test_processes_of_one_name_are_told_apart_while_they_live(lab):
     def sleeper():
         time.sleep(60)

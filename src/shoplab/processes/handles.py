@@ -294,7 +294,7 @@ class Worker(Process):
         """
         assert self._process is not None
         try:
-            with announced(f"Waiting up to {timeout:g} s for {self.name} to end ..."):
+            with announced(f"Waiting for {self.name} to end ...", timeout):
                 status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise DeadlineError(
