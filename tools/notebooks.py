@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import functools
+import os
 import re
 import subprocess
 import sys
@@ -38,6 +39,12 @@ SKELETON = (
     "Try it",
     "Summary",
 )
+DIRECTIVES = {"admonition", "exercise", "solution"}
+"""What JupyterLab shows as the book does. Before you add one, look at it there."""
+
+SOLUTION = re.compile(r"^(:{3,})\{solution\}.*\n(?:(?!\1).*\n)*\1\s*\Z", flags=re.MULTILINE)
+"""A text that ends in a solution: the code cells that follow belong to it."""
+
 CELL_LINES, SERVICE_LINES = 10, 25
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -79,8 +86,13 @@ def normalised(text: str) -> str:
     notebook = nbformat.reads(formatted(nbformat.writes(notebook)), as_version=4)
     seen: set[str] = set()
     count = 0
+    solves = False
     for index, cell in enumerate(notebook.cells):
         cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")}
+        if cell.cell_type == "markdown":
+            solves = SOLUTION.search(cell.source) is not None
+        elif solves:  # JupyterLab folds the code
+            cell.metadata["jupyter"] = {"source_hidden": True}
         if cell.get("id") in seen or "id" not in cell:
             cell.id = f"cell-{index}"
         seen.add(cell.id)
@@ -112,6 +124,7 @@ def strip(cell: NotebookNode, count: int) -> None:
 def executed(path: Path) -> str:
     """The notebook at ``path`` with the outputs of a run from top to bottom."""
     notebook = nbformat.read(path, as_version=4)
+    os.environ["SHOPLAB_PROGRESS"] = "off"  # a bar is no output to compare
     client = NotebookClient(
         notebook,
         timeout=180,
@@ -144,6 +157,8 @@ def problems(path: Path) -> Iterator[str]:
         where = f"cell {number}"
         if ABSOLUTE_PATH.search(cell.source):
             yield f"{where} names an absolute path"
+        if cell.cell_type == "markdown":
+            yield from (f"{where} {problem}" for problem in markup_problems(cell.source))
         if cell.cell_type == "code":
             yield from (f"{where} {problem}" for problem in stored_problems(cell))
             yield from (f"{where} {p}" for p in code_problems(cell, path.stem, figure_names))
@@ -166,6 +181,15 @@ def skeleton_problems(notebook: NotebookNode) -> Iterator[str]:
         if not any(re.match(rf"{wanted}\b", title) for title in sections):
             yield f"has no section '## {wanted}', or not in its place"
             return
+
+
+def markup_problems(text: str) -> Iterator[str]:
+    """Markup that the book shows and JupyterLab does not."""
+    for directive in re.findall(r"^ *(?::{3,}|`{3,})\{(.+?)\}", text, flags=re.MULTILINE):
+        if directive not in DIRECTIVES:
+            yield f"uses the directive {directive!r}, which JupyterLab does not show"
+    for role in re.findall(r"\{([\w:-]+)\}`", text):
+        yield f"uses the role {role!r}, which JupyterLab does not show: write a link"
 
 
 def stored_problems(cell: NotebookNode) -> Iterator[str]:

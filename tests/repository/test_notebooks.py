@@ -14,6 +14,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tools import notebooks
 
 CONDA = {"name": "conda", "display_name": "Conda", "language": "R"}
+EXERCISE = ":::{exercise}\n:label: start-again\n\nStart the shop again.\n:::"
+SOLUTION = ":::{solution} start-again\n:class: dropdown\n\nIt keeps its address.\n:::"
+TRY = "## Where it stops being true\n\n## Try it"
+FOLDED = {"jupyter": {"source_hidden": True}}
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
 
@@ -47,9 +51,11 @@ def sample() -> NotebookNode:
             new_markdown_cell("## What happened", id="happened"),
             new_code_cell("figures.lag(recording)", id="figure", metadata=alt),
             new_code_cell("lab.claim('rd-client-blocks', control=1, treatment=0)", id="claim"),
-            new_markdown_cell(
-                "## Where it stops being true\n\n## Try it\n\n## Summary", id="prose-end"
-            ),
+            new_markdown_cell(TRY, id="try"),
+            new_markdown_cell(f"{EXERCISE}\n\n{SOLUTION}", id="exercise"),
+            new_code_cell("shop.restart()", id="solved", metadata=FOLDED),
+            new_markdown_cell("## Summary", id="summary"),
+            new_code_cell("lab.close()", id="close"),
         ],
     )
 
@@ -90,7 +96,13 @@ def test_the_clean_sample_is_accepted(tmp_path: Path) -> None:
         (source("question", "## Question\n\n## Your prediction"), "how many minutes"),
         (source("control", "## Treatment"), "no section '## Control'"),
         (source("happened", "## Summary"), "no section '## What happened'"),
-        (source("prose-end", "## Try it\n\n## Summary"), "'## Where it stops being true'"),
+        (source("try", "## Try it"), "'## Where it stops being true'"),
+        (source("try", f"{TRY}\n\n{{term}}`event`"), "the role 'term'"),
+        (source("try", f"{TRY}\n\n```{{sequence}}\n```"), "the directive 'sequence'"),
+        (
+            source("try", f"{TRY}\n\n::::{{solution-start}} x\n::::"),
+            "the directive 'solution-start'",
+        ),
         (source("treatment", "## Treatment\n\nSee /home/ann/data."), "names an absolute path"),
         (source("figure", "open('/tmp/x')"), "names an absolute path"),
         (source("figure", "%matplotlib inline"), "is not Python"),
@@ -132,6 +144,8 @@ def raw(name: str, **changes: object) -> Callable[[NotebookNode], None]:
         (raw("service", execution_count=3), "nothing checks"),
         (raw("setup", source="lab = Lab( '03-1' )"), "normal form"),
         (raw("setup", metadata={"collapsed": True}), "normal form"),
+        (raw("solved", metadata={}), "normal form"),
+        (raw("close", metadata=FOLDED), "normal form"),
         (lambda notebook: notebook.metadata.update(kernelspec=CONDA), "kernel"),
     ],
 )
@@ -165,6 +179,24 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "03-1-broken.ipynb"
     path.write_text('{"cells": [')
     assert "cannot be read" in " ".join(notebooks.problems(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        (f"{EXERCISE}\n\n{SOLUTION}", True),
+        (SOLUTION.replace(":::", "::::").replace("It", ":::{admonition} Mind\n:::\n\nIt"), True),
+        (EXERCISE, False),
+        (f"{SOLUTION}\n\n{EXERCISE}", False),
+        (f"{SOLUTION}\n\nNow the next one.", False),
+    ],
+)
+def test_code_after_a_solution_is_folded_and_no_other(text: str, folded: bool) -> None:
+    notebook = sample()
+    cell(notebook, "exercise").source = text
+    clean = nbformat.reads(notebooks.normalised(nbformat.writes(notebook)), as_version=4)
+    hidden = {each.id for each in clean.cells if each.metadata.get("jupyter") == FOLDED["jupyter"]}
+    assert hidden == ({"solved"} if folded else set())
 
 
 def test_the_normal_form_is_its_own(tmp_path: Path) -> None:
