@@ -9,67 +9,21 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import KernelManager, start_new_kernel
+from kernels import SOON, Kernel, kernel
 
-SOON = "import time\nfrom shoplab import waiting\nwaiting.PATIENCE, waiting.PACE = 0.1, 0.05\n"
 LONG = 'with waiting.announced("Starting shop ...", 60): time.sleep(0.5)\n'
 
 
-@dataclass
-class Run:
-    """What a cell has published, and what a reader sees of its bars in the end."""
-
-    messages: list[dict[str, Any]] = field(default_factory=list)
-
-    def of(self, *kinds: str) -> list[Any]:
-        return [message["content"] for message in self.messages if message["msg_type"] in kinds]
-
-    def bars(self) -> dict[str, list[Any]]:
-        """The forms of each bar, one after the other."""
-        bars: dict[str, list[Any]] = {}
-        for content in self.of("display_data", "update_display_data"):
-            bars.setdefault(content["transient"]["display_id"], []).append(content["data"])
-        return bars
-
-
-@dataclass
-class Kernel:
-    """A kernel as a notebook has it, in which progress is shown."""
-
-    manager: KernelManager
-    client: BlockingKernelClient
-
-    def run(self, code: str, *, interrupt: bool = False) -> Run:
-        """Run a cell; ``interrupt`` it as soon as its bar appears."""
-        run = Run()
-
-        def note(message: dict[str, Any]) -> None:
-            run.messages.append(message)
-            if interrupt and message["msg_type"] == "display_data":
-                self.manager.interrupt_kernel()
-
-        self.client.execute_interactive(code, output_hook=note, timeout=60)
-        return run
-
-
 @pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    environment = {name: value for name, value in os.environ.items() if name != "SHOPLAB_PROGRESS"}
-    manager, client = start_new_kernel(kernel_name="python3", env=environment)
-    kernel = Kernel(manager, client)
-    kernel.run(SOON)
-    yield kernel
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+def notebook() -> Iterator[Kernel]:
+    with kernel() as notebook:
+        yield notebook
 
 
-def test_a_cell_that_waits_shows_a_bar_that_moves_and_goes(kernel: Kernel) -> None:
-    run = kernel.run("print('before')\n" + LONG + "print('after')")
+def test_a_cell_that_waits_shows_a_bar_that_moves_and_goes(notebook: Kernel) -> None:
+    run = notebook.run("print('before')\n" + LONG + "print('after')")
     (forms,) = run.bars().values()
     *shown, last = forms
     assert len(shown) > 2
@@ -83,43 +37,43 @@ def test_a_cell_that_waits_shows_a_bar_that_moves_and_goes(kernel: Kernel) -> No
     assert [stream["name"] for stream in run.of("stream")] == ["stdout", "stdout"]
 
 
-def test_without_a_limit_the_bar_says_the_time_only(kernel: Kernel) -> None:
-    (forms,) = kernel.run(LONG.replace(", 60", "")).bars().values()
+def test_without_a_limit_the_bar_says_the_time_only(notebook: Kernel) -> None:
+    (forms,) = notebook.run(LONG.replace(", 60", "")).bars().values()
     assert forms[0]["text/html"] == "<progress></progress> 0 s: Starting shop ..."
 
 
-def test_a_short_wait_shows_nothing(kernel: Kernel) -> None:
-    assert kernel.run("waiting.until(lambda: True)").bars() == {}
+def test_a_short_wait_shows_nothing(notebook: Kernel) -> None:
+    assert notebook.run("waiting.until(lambda: True)").bars() == {}
 
 
-def test_what_is_awaited_stands_in_the_cell_as_it_is_written(kernel: Kernel) -> None:
+def test_what_is_awaited_stands_in_the_cell_as_it_is_written(notebook: Kernel) -> None:
     wait = "waiting.until(lambda: time.sleep(0.3) or '<b>' != '')"
-    (forms,) = kernel.run(wait).bars().values()
+    (forms,) = notebook.run(wait).bars().values()
     assert "&lt;b&gt;" in forms[0]["text/html"]
     assert forms[0]["text/plain"] == f"0 s of at most 10 s: Waiting for {wait} ..."
 
 
-def test_waits_within_a_wait_show_one_bar(kernel: Kernel) -> None:
+def test_waits_within_a_wait_show_one_bar(notebook: Kernel) -> None:
     inner = "waiting.until(lambda: time.sleep(0.3) or True)"
-    bars = kernel.run(f'with waiting.announced("Starting shop ..."): {inner}').bars()
+    bars = notebook.run(f'with waiting.announced("Starting shop ..."): {inner}').bars()
     ((first, *_),) = bars.values()
     assert "Starting shop" in first["text/plain"]
 
 
-def test_a_failed_wait_leaves_no_bar(kernel: Kernel) -> None:
-    run = kernel.run("waiting.until(lambda: False, 0.3)")
+def test_a_failed_wait_leaves_no_bar(notebook: Kernel) -> None:
+    run = notebook.run("waiting.until(lambda: False, 0.3)")
     assert [error["ename"] for error in run.of("error")] == ["DeadlineError"]
     assert [forms[-1] for forms in run.bars().values()] == [{}]
 
 
-def test_an_interrupted_wait_leaves_no_bar_and_the_next_cell_runs(kernel: Kernel) -> None:
-    run = kernel.run("waiting.until(lambda: False, 60)", interrupt=True)
+def test_an_interrupted_wait_leaves_no_bar_and_the_next_cell_runs(notebook: Kernel) -> None:
+    run = notebook.run("waiting.until(lambda: False, 60)", interrupt=True)
     assert [error["ename"] for error in run.of("error")] == ["KeyboardInterrupt"]
     assert [forms[-1] for forms in run.bars().values()] == [{}]
-    assert kernel.run("print(6 * 7)").of("stream") == [{"name": "stdout", "text": "42\n"}]
+    assert notebook.run("print(6 * 7)").of("stream") == [{"name": "stdout", "text": "42\n"}]
 
 
-def test_a_wait_in_a_thread_is_shown_in_the_cell_that_made_it(kernel: Kernel) -> None:
+def test_a_wait_in_a_thread_is_shown_in_the_cell_that_made_it(notebook: Kernel) -> None:
     """Also when the next cell runs by then: that one's outputs stay its own."""
     thread = (
         "import contextvars, threading\n"
@@ -127,10 +81,10 @@ def test_a_wait_in_a_thread_is_shown_in_the_cell_that_made_it(kernel: Kernel) ->
         "thread = threading.Thread(target=contextvars.copy_context().run, args=[wait])\n"
         "thread.start()\n"
     )
-    started = kernel.client.execute(thread)
-    ended = kernel.client.execute("thread.join()")
+    started = notebook.client.execute(thread)
+    ended = notebook.client.execute("thread.join()")
     parents = {}
-    while (message := kernel.client.get_iopub_msg(timeout=30))["msg_type"] != "status" or (
+    while (message := notebook.client.get_iopub_msg(timeout=30))["msg_type"] != "status" or (
         message["content"]["execution_state"] != "idle"
         or message["parent_header"]["msg_id"] != ended
     ):
@@ -138,9 +92,9 @@ def test_a_wait_in_a_thread_is_shown_in_the_cell_that_made_it(kernel: Kernel) ->
     assert parents["display_data"] == parents["update_display_data"] == {started}
 
 
-def test_switched_off_a_cell_shows_nothing(kernel: Kernel) -> None:
+def test_switched_off_a_cell_shows_nothing(notebook: Kernel) -> None:
     switch = "import os\nos.environ['SHOPLAB_PROGRESS'] = 'off'\n"
-    run = kernel.run(f"{switch}{LONG}del os.environ['SHOPLAB_PROGRESS']")
+    run = notebook.run(f"{switch}{LONG}del os.environ['SHOPLAB_PROGRESS']")
     assert run.of("display_data", "stream", "error") == []
 
 

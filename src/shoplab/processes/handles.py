@@ -222,7 +222,9 @@ class Service(Process):
         poll = select.poll()
         poll.register(self._ready, select.POLLIN)
         try:
-            if not poll.poll(START_TIMEOUT * 1000):
+            with announced(f"Starting {self.name} ...", START_TIMEOUT):
+                ready = poll.poll(START_TIMEOUT * 1000)
+            if not ready:
                 self.kill()
                 raise ProcessError(
                     f"{self.name} did not serve within {START_TIMEOUT:.0f} s.",
@@ -231,6 +233,9 @@ class Service(Process):
                 )
             if not os.read(self._ready, 1):  # closed without a word: it died
                 self._raise_death()
+        except KeyboardInterrupt:  # an interrupted start leaves no process behind
+            self.kill()
+            raise
         finally:
             self._forget_ready()
 
