@@ -51,8 +51,12 @@ book draft test: | _build
 book: setup ## run every notebook against live servers, build the HTML book
 	@$(python) tools/book.py
 
+# The pages lie beside the notebooks, so that links to them work. A reader's own settings count, except
+# that JupyterLab asks no other host for news or versions.
 lab: setup ## open JupyterLab in notebooks/
-	@$(python) -m jupyterlab --ServerApp.ip=127.0.0.1 $(as_root) notebooks
+	@$(python) -m jupyterlab $(as_root) --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
+		--FileContentsManager.preferred_dir=notebooks --LabApp.app_settings_dir=tools/jupyterlab \
+		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 test: setup ## unit tests, fault tests, and every notebook by nbval
 	@$(python) -m pytest tests notebooks --ignore=tests/book $(nbval) --durations=30
@@ -63,7 +67,7 @@ test-quick: setup ## the tests that start no server, in seconds
 draft: setup ## the pages without running notebooks, in seconds, for whoever edits prose
 	@$(python) tools/book.py --draft
 
-test-book: setup ## open every page of the built book in headless Chromium (after `make book`)
+test-book: setup ## open every page of the built book, and JupyterLab, in headless Chromium (after `make book`)
 	@REQUIRE_BOOK=1 $(python) -m pytest tests/book
 
 bench: setup ## the laboratory's own figures, against their targets
@@ -95,6 +99,13 @@ _build:
 		echo "This folder is not yours to write, so nothing can be built in it." >&2; \
 		echo "Next: work in a copy of your own: $(copy)" >&2; exit 1; }
 
+# A kernel warns at each start that it speaks over the loopback in plain text.
+quiet_kernels := _build/ipython/profile_default/ipython_kernel_config.json
+test book: | $(quiet_kernels)
+$(quiet_kernels): | _build
+	@mkdir -p $(@D)
+	@echo '{"IPKernelApp": {"log_level": "ERROR"}}' >$@
+
 leftovers: setup ## fail if a process of ours still runs
 	@$(python) tools/leftovers.py
 
@@ -103,8 +114,9 @@ setup: ## only set up: .venv, locked packages, Kafka's jars and its AOT cache
 	$(if $(filter setup,$(MAKECMDGOALS)),@echo "Ready: $$($(python) --version)")
 
 clean: ## remove what was built: _build/ and the tools' caches
-	rm -rf _build .pytest_cache .ruff_cache .mypy_cache notebooks/.ipynb_checkpoints
-	find src tests tools notebooks book -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache
+	find src tests tools notebooks book \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d \
+		-prune -exec rm -rf {} +
 
 clean-all: clean ## the same, and the environment in .venv
 	rm -rf .venv .setup.lock src/*.egg-info

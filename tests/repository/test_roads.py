@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from checkout import CHECKOUT
+from jupyter_client.manager import start_new_kernel
 from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
 
@@ -258,3 +259,16 @@ def test_ci_runs_what_the_readme_names() -> None:
 def test_readme_asks_for_the_disk_space_that_the_doctor_looks_for() -> None:
     needed = f"{(ENVIRONMENT_MB + DISK_NEEDED_MB) / 1000:g} GB"
     assert re.findall(r"[\d.]+ GB", read("README.md")) == [needed, needed]
+
+
+def test_a_kernel_of_an_unattended_run_says_nothing_of_its_own(tmp_path: Path) -> None:
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    settings = "_build/ipython/profile_default/ipython_kernel_config.json"
+    subprocess.run(["make", settings], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    environment = os.environ | {"IPYTHONDIR": str(tmp_path / "_build" / "ipython")}
+    with (tmp_path / "said").open("w+") as said:
+        manager, client = start_new_kernel(env=environment, stdout=said, stderr=said)
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        said.seek(0)
+        assert said.read() == ""
