@@ -129,7 +129,7 @@ def test_statuses_are_counted_one_by_one() -> None:
     assert result.by_status == {200: 6, 302: 1, 429: 2, 503: 3}
     assert (result.answered, result.rejected) == (6, 6)
     assert adds_up(result)
-    assert "6 answered, 1 rejected with 302, 2 rejected with 429" in str(result)
+    assert "6 answered, 1 rejected (302), 2 rejected (429), 3 rejected (503)" in str(result)
 
 
 def test_a_port_where_nobody_listens_refuses() -> None:

@@ -2,7 +2,16 @@
 
 from shoplab.figures.charts import lag, latency, lines, outcomes
 from shoplab.figures.sequence_diagram import sequence
-from shoplab.figures.style import EVENT, FAILURE, NEUTRAL, PREDICTION, REQUEST, Chart
+from shoplab.figures.style import (
+    EVENT,
+    FAILURE,
+    NEUTRAL,
+    PREDICTION,
+    REQUEST,
+    Chart,
+    chart,
+    styled,
+)
 from shoplab.figures.trace_waterfall import waterfall
 
 __all__ = [
@@ -12,10 +21,12 @@ __all__ = [
     "PREDICTION",
     "REQUEST",
     "Chart",
+    "chart",
     "lag",
     "latency",
     "lines",
     "outcomes",
     "sequence",
+    "styled",
     "waterfall",
 ]

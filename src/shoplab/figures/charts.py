@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -25,8 +25,11 @@ from shoplab.figures.style import (
     chart,
     styled,
 )
-from shoplab.measure.lag import LagOverTime
 from shoplab.measure.load import LoadResult
+from shoplab.units import short_time
+
+if TYPE_CHECKING:  # it brings the Kafka client, which a figure does not need
+    from shoplab.measure.lag import LagOverTime
 
 LINE = 0.24
 """Inches for a line of text above a bar."""
@@ -87,7 +90,7 @@ def latency(
         )
     axes.set_xlabel("time to answer")
     axes.set_ylabel(f"share of {unit}")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _time(seconds)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: short_time(seconds)))
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
@@ -108,7 +111,7 @@ def outcomes(
     """
     colours = colours or _colours(results)
     rows = {
-        label: _outcomes(result) if isinstance(result, LoadResult) else dict(result)
+        label: result.outcomes if isinstance(result, LoadResult) else dict(result)
         for label, result in results.items()
     }
     lines = {label: 1 + (len(counts) - 1) // PER_LINE for label, counts in rows.items()}
@@ -257,17 +260,6 @@ def _colours(labels: Iterable[str]) -> dict[str, str]:
     return dict(zip(labels, (REQUEST, EVENT, NEUTRAL, PREDICTION), strict=False))
 
 
-def _outcomes(result: LoadResult) -> dict[str, int]:
-    counts = {"answered": result.answered}
-    counts |= {
-        f"rejected ({status})": count
-        for status, count in result.by_status.items()
-        if not 200 <= status < 300
-    }
-    others = {"refused": result.refused, "reset": result.reset, "timed out": result.timed_out}
-    return counts | {outcome: count for outcome, count in others.items() if count}
-
-
 def _shades(colour: str, count: int) -> list[tuple[float, float, float]]:
     """``count`` shades from the colour itself towards white."""
     red, green, blue = to_rgb(colour)
@@ -275,10 +267,3 @@ def _shades(colour: str, count: int) -> list[tuple[float, float, float]]:
     return [
         (red + (1 - red) * mix, green + (1 - green) * mix, blue + (1 - blue) * mix) for mix in mixes
     ]
-
-
-def _time(seconds: float) -> str:
-    """'10 ms', '1 s': the unit that suits the tick."""
-    if seconds >= 1:
-        return f"{seconds:g} s"
-    return f"{seconds * 1e3:g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:g} µs"

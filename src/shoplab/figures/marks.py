@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoplab.figures.style import EVENT, FAILURE, NEUTRAL, REQUEST
-from shoplab.measure.spans import Span
+from shoplab.units import short_time
+
+if TYPE_CHECKING:  # it brings OpenTelemetry, which a lab configures before anything imports it
+    from shoplab.measure.spans import Span
 
 KIND_COLOURS = {"CLIENT": REQUEST, "SERVER": REQUEST, "PRODUCER": EVENT, "CONSUMER": EVENT}
 
@@ -30,15 +33,14 @@ def colour_of(span: Span) -> str:
     return FAILURE if span.error is not None else colour_of_kind(span)
 
 
-def shown(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name without the run's own suffix, such as '-7f3a9c', and without underscores."""
     return re.sub(r"-[0-9a-f]{6}\b", "", name).replace("_", " ")
 
 
 def duration(span: Span) -> str:
-    """'521 ms', '1.3 s'."""
-    seconds = span.end - span.start
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
+    """How long the span lasted: '521 ms', '1.32 s'."""
+    return short_time(span.end - span.start)
 
 
 def origins(span: Span) -> list[str]:

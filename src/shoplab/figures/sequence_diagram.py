@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from shoplab.figures.marks import bar, colour_of, colour_of_kind, duration, extent, origins, shown
+from shoplab.figures.marks import (
+    bar,
+    colour_of,
+    colour_of_kind,
+    duration,
+    extent,
+    origins,
+    plain_name,
+)
 from shoplab.figures.style import OUTLINE, Chart, chart, styled
-from shoplab.measure.spans import Span
+
+if TYPE_CHECKING:
+    from shoplab.measure.spans import Span
 
 BAR = 0.0225
 """Half the width of an activation bar, as a share of the diagram's width."""
@@ -53,7 +64,7 @@ def _names(
     if isinstance(participants, Mapping):
         return dict(participants)
     order = participants if participants is not None else [span.service for span in spans]
-    return {service: shown(service) for service in order}
+    return {service: plain_name(service) for service in order}
 
 
 def _messages(spans: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
@@ -159,7 +170,7 @@ class _Diagram:
         while any(abs(height - other) < gap for other in taken):
             height += gap / 2
         taken.append(height)
-        text = shown(handler.name)
+        text = plain_name(handler.name)
         self.axes.annotate(
             text.replace(" ", "\n") if self.wide else text,
             (middle, height),

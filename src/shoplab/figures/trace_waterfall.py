@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from shoplab.figures.marks import bar, colour_of, duration, extent, origins, shown
+from shoplab.figures.marks import bar, colour_of, duration, extent, origins, plain_name
 from shoplab.figures.style import OUTLINE, Chart, chart, styled
-from shoplab.measure.spans import Span
+
+if TYPE_CHECKING:
+    from shoplab.measure.spans import Span
 
 HEIGHT = 0.34
 """A bar's height, where rows are 1 apart."""
@@ -32,7 +35,7 @@ def waterfall(spans: Sequence[Span]) -> Chart:
         late = span.start - zero > 0.5 * length
         error = f" ({span.error})" if span.error else ""
         axes.annotate(
-            f"{shown(span.service)}: {shown(span.name)}, {duration(span)}{error}",
+            f"{plain_name(span.service)}: {plain_name(span.name)}, {duration(span)}{error}",
             (start + width if late else start, row - HEIGHT / 2),
             xytext=(0, 2),
             textcoords="offset points",

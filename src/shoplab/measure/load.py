@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoplab.errors import LoadError
-from shoplab.measure.generator import REFUSED, RESET, TIMED_OUT, Plan
+from shoplab.measure.plan import REFUSED, RESET, TIMED_OUT, Plan, Sent
+from shoplab.units import short_time
 
 MAX_REQUESTS = 50_000
 MAX_SECONDS = 300.0
@@ -66,10 +67,24 @@ class LoadResult:
         counts = Counter(int(name) for name in self.outcome if name.isdigit())
         return dict(sorted(counts.items()))
 
+    @cached_property
+    def outcomes(self) -> dict[str, int]:
+        """Requests by what became of them: 'answered', then whatever else occurred.
+
+        A rejection is named with its status: 'rejected (503)'.
+        """
+        failures = {
+            f"rejected ({status})": count
+            for status, count in self.by_status.items()
+            if not 200 <= status < 300
+        }
+        failures |= {REFUSED: self.refused, RESET: self.reset, TIMED_OUT: self.timed_out}
+        return {"answered": self.answered} | {name: n for name, n in failures.items() if n}
+
     @property
     def answered(self) -> int:
         """Requests answered with a status of 200 to 299."""
-        return sum(n for status, n in self.by_status.items() if 200 <= status < 300)
+        return int(np.sum(self.was_answered))
 
     @property
     def rejected(self) -> int:
@@ -126,26 +141,17 @@ class LoadResult:
 
     def __str__(self) -> str:
         """One line: '500 offered at 100/s: 493 answered, 7 timed out; p50 12 ms, p99 80 ms'."""
-        parts = [f"{self.answered:,} answered"]
-        parts += [
-            f"{count:,} rejected with {status}"
-            for status, count in self.by_status.items()
-            if not 200 <= status < 300
-        ]
-        for count, name in (
-            (self.refused, REFUSED),
-            (self.reset, RESET),
-            (self.timed_out, TIMED_OUT),
-        ):
-            if count:
-                parts.append(f"{count:,} {name}")
-        text = f"{self.offered:,} offered at {self.rate:,.0f}/s: {', '.join(parts)}"
+        parts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.outcomes.items())
+        text = f"{self.offered:,} offered at {self.rate:,.0f}/s: {parts}"
         if self.answered:
-            text += f"; p50 {_short(self.percentile(50))}, p99 {_short(self.percentile(99))}"
-        if not self.kept_schedule:
             text += (
-                f". The load generator fell behind its own schedule: p99 lateness "
-                f"{_short(self.lateness_percentile(99))}, more than {_short(LATENESS_BOUND)}"
+                f"; p50 {short_time(self.percentile(50))}, p99 {short_time(self.percentile(99))}"
+            )
+        if not self.kept_schedule:
+            late = short_time(self.lateness_percentile(99))
+            text += (
+                f". The load generator fell behind its own schedule: p99 lateness {late}, "
+                f"more than {short_time(LATENESS_BOUND)}"
             )
         return text
 
@@ -198,14 +204,14 @@ def offer(
             f"The load generator stopped: {reason}.",
             next_step="limit `connections`, or offer a lower rate or a shorter time",
         )
-    sent = jsonlib.loads(done.stdout)
+    sent = Sent(**jsonlib.loads(done.stdout))
     return LoadResult(
         rate=rate,
-        started=sent["started"],
+        started=sent.started,
         due=np.array(due),
-        latency=np.array(sent["latency"]),
-        lateness=np.array(sent["lateness"]),
-        outcome=np.array(sent["outcomes"]),
+        latency=np.array(sent.latency),
+        lateness=np.array(sent.lateness),
+        outcome=np.array(sent.outcomes),
     )
 
 
@@ -257,10 +263,3 @@ def _percentile(seconds: NDArray[np.float64], percent: float) -> float:
     if seconds.size == 0:
         return math.nan
     return float(np.percentile(seconds, percent, method="inverted_cdf"))
-
-
-def _short(seconds: float) -> str:
-    """'0.4 ms', '12 ms', '1.3 s'."""
-    if seconds >= 1:
-        return f"{seconds:.1f} s"
-    return f"{seconds * 1e3:.{1 if seconds < 0.01 else 0}f} ms"
