@@ -59,6 +59,13 @@ def resume(halted: Family) -> None:
     until(all_go_on, DEADLINE)
 
 
+def is_halted(pid: int) -> bool:
+    """Whether no thread of a process runs, whoever has halted it; its children do not count."""
+    with suppress(psutil.NoSuchProcess):
+        return "T" in (states := _states(psutil.Process(pid))) and states <= STILL
+    return False
+
+
 def end(processes: Family) -> None:
     """End processes by SIGKILL. A zombie has ended; where nobody reaps orphans it stays."""
     _signal(processes, signal.SIGKILL)

@@ -181,14 +181,42 @@ def test_a_handle_in_a_function_is_refused_with_the_remedy(lab, tmp_path):
         lab.run(spy)
 
 
-def test_an_interrupt_of_the_group_leaves_the_worker_running(lab, tmp_path):
-    notes = tmp_path / "notes"
-    worker = lab.run(note_and_wait, notes)
-    lab.until(begun(notes))
-    os.kill(worker.pid, signal.SIGINT)
-    with pytest.raises(DeadlineError):
-        worker.wait(timeout=0.3)
-    assert notes.read_text() == "begun"
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from shoplab import Lab
+
+def note(file):
+    number = 0
+    while True:
+        number += 1
+        file.write_text(str(number))
+        time.sleep(0.01)
+
+lab = Lab("interrupted", traced=False)
+file = Path(sys.argv[1])
+worker = lab.run(note, file)
+lab.until(lambda: file.exists() and file.read_text())
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    file.unlink()
+    lab.until(file.exists)
+    print("works on" if worker.alive else "ended")
+"""
+
+
+def test_an_interrupt_of_the_kernels_group_leaves_the_worker_running(lab, tmp_path):
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "notes")],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert kernel.stdout.readline() == "ready\n"
+    os.killpg(kernel.pid, signal.SIGINT)
+    assert kernel.communicate(timeout=30)[0] == "works on\n"
 
 
 PARENT = """

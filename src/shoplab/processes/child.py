@@ -19,6 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from shoplab.paths import write_whole
+from shoplab.processes.order import Order, Serving, receive
+
 OUR_FRAMES = 2  # main and carry_out; a reader's traceback starts below them
 
 
@@ -27,11 +30,8 @@ def main() -> None:
     lifeline = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with os.fdopen(lifeline, "rb", closefd=False) as stream:
-        order = json.loads(stream.readline())
-        call = stream.read(order["call_bytes"])
+        order, call = receive(stream)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    # An interrupted cell must not end the services: Jupyter interrupts the whole process group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     try:
         carry_out(order, call)
@@ -43,22 +43,22 @@ def main() -> None:
         sys.exit(1)
 
 
-def carry_out(order: dict[str, Any], call: bytes) -> None:
+def carry_out(order: Order, call: bytes) -> None:
     """Run the call as a worker, or serve the application that it returns."""
-    sys.path[:] = order["path"]
-    if order["source"] is not None:
-        name, lines = order["source"]
+    sys.path[:] = order.path
+    if order.source is not None:
+        name, lines = order.source
         linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
-    if order["spans"] is not None:
+    if order.spans is not None:
         from shoplab.measure.spans import record_spans
 
-        record_spans(order["name"], Path(order["spans"]))
+        record_spans(order.name, Path(order.spans))
     function, arguments, keywords = pickle.loads(call)  # noqa: S301 - written by our own parent
-    if order["service"] is not None:
-        application = function(*arguments, **keywords)
-        _serve(order["name"], application, order["service"], traced=order["spans"] is not None)
-    else:
-        _write_result(order["name"], function(*arguments, **keywords), Path(order["result"]))
+    value = function(*arguments, **keywords)
+    if order.serving is not None:
+        _serve(order.name, value, order.serving, traced=order.spans is not None)
+    if order.result is not None:
+        _write_result(order.name, value, Path(order.result))
 
 
 def _write_result(name: str, value: Any, path: Path) -> None:
@@ -69,17 +69,16 @@ def _write_result(name: str, value: Any, path: Path) -> None:
             f"{name} returned a {type(value).__name__} that JSON cannot carry ({error}); "
             "return numbers, strings, lists and dicts"
         ) from None
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    write_whole(path, text)
 
 
-def _serve(name: str, application: Any, settings: dict[str, Any], *, traced: bool) -> None:
+def _serve(name: str, application: Any, serving: Serving, *, traced: bool) -> None:
     import socket
 
     import anyio.to_thread
     import uvicorn
 
+    limits = serving.limits
     if not callable(application):
         raise TypeError(
             f"{name} returned {application!r}; a service's factory returns its ASGI application"
@@ -91,13 +90,10 @@ def _serve(name: str, application: Any, settings: dict[str, Any], *, traced: boo
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            if settings["threads"] is not None:
-                limiter = anyio.to_thread.current_default_thread_limiter()
-                limiter.total_tokens = settings["threads"]
+            anyio.to_thread.current_default_thread_limiter().total_tokens = limits.threads
             await super().startup(sockets)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # uvicorn has taken it
-            os.write(settings["ready"], b"1")
-            os.close(settings["ready"])
+            os.write(serving.ready, b"1")
+            os.close(serving.ready)
 
     config = uvicorn.Config(
         application,
@@ -107,11 +103,12 @@ def _serve(name: str, application: Any, settings: dict[str, Any], *, traced: boo
         # Longer than any client pools a connection: an idle one is never closed under its user.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
-        **settings["uvicorn"],
+        backlog=limits.backlog,
+        limit_concurrency=limits.limit_concurrency,
     )
-    os.set_inheritable(settings["listener"], False)
-    os.set_inheritable(settings["ready"], False)
-    Server(config).run([socket.socket(fileno=settings["listener"])])
+    os.set_inheritable(serving.listener, False)
+    os.set_inheritable(serving.ready, False)
+    Server(config).run([socket.socket(fileno=serving.listener)])
 
 
 def _end_with_parent(lifeline: int) -> None:

@@ -8,16 +8,18 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from shoplab import families
 from shoplab.environment import for_processes
 from shoplab.errors import DeadlineError, ProcessError
-from shoplab.paths import private_directory
 from shoplab.ports import Port
 from shoplab.processes.carry import pack, source_lines
+from shoplab.processes.job import Job
+from shoplab.processes.order import Limits, Order, Serving, send
 from shoplab.waiting import announced
 
 START_TIMEOUT = 60.0
@@ -31,39 +33,23 @@ class Process:
     """One function in an operating-system process of its own.
 
     Its output goes to ``log``. When it dies without having been asked to, the next ``stop``,
-    ``kill``, ``url`` or ``result`` raises ``ProcessError`` with the log's last lines; ``restart``
-    starts it again, whatever happened before.
+    ``kill``, ``halt``, ``resume``, ``url`` or ``result`` raises ``ProcessError`` with the log's
+    last lines; ``restart`` starts it again, whatever happened before.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-        *,
-        name: str,
-        directory: Path,
-        traced: bool,
-    ) -> None:
-        """Pack the call; ``directory`` takes the log and, if ``traced``, the spans."""
-        self.name = name
-        self.log = private_directory(directory / "logs") / f"{self.name}.log"
-        self._call = pack(function, arguments, keywords)
-        self._order = {
-            "name": self.name,
-            "call_bytes": len(self._call),
-            "path": sys.path,
-            "source": source_lines(function),
-            "spans": str(private_directory(directory / "spans")) if traced else None,
-            "service": None,
-            "result": None,
-        }
+    def __init__(self, job: Job) -> None:
+        """Pack the call; a subclass starts it."""
+        self.name = job.name
+        self.log = job.log
+        self._call = pack(job.function, job.arguments, job.keywords)
+        self._source = source_lines(job.function)
+        self._spans = job.spans
         self._process: subprocess.Popen[bytes] | None = None
         self._death_known = False
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process runs, or is halted."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -76,15 +62,23 @@ class Process:
         """Whether the process ended in failure, and nobody has asked for it or noticed yet."""
         return not self.alive and bool(self._status) and not self._death_known
 
+    @property
+    def halted(self) -> bool:
+        """Whether the process stands still, by ``halt`` or by a SIGSTOP from elsewhere."""
+        pid = self.pid
+        return pid is not None and families.is_halted(pid)
+
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
         """End the process politely: SIGTERM, so that ``finally`` runs; SIGKILL after ``timeout`` s.
 
-        Returns when the process is gone. Safe to repeat.
+        Returns when the process is gone. One that is halted goes on, to hear of it. Safe to repeat.
         """
         self._raise_if_died()
         self._death_known = True
         if self._process is not None and self.alive:
             self._process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGCONT)  # what is halted hears nothing before
             try:
                 self._process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -108,19 +102,54 @@ class Process:
         self.stop()
         self._start()
 
+    def halt(self) -> None:
+        """Make the process stand still, by SIGSTOP, as a long pause of its machine does.
+
+        Returns when no thread of it runs, nor of what it has started. It keeps its connections, its
+        locks, and its place in a group until others give it up; a service keeps its port, where
+        callers still connect and wait for an answer. Safe to repeat. ``ProcessError`` if it has
+        ended.
+        """
+        with self._told_to("halt") as pid:
+            families.halt(pid)
+        self._living("halt")  # it may have ended first
+
+    def resume(self) -> None:
+        """Let a halted process go on, by SIGCONT. Returns when it does. Safe to repeat.
+
+        ``ProcessError`` if it has ended.
+        """
+        with self._told_to("resume") as pid:
+            families.resume(families.family(pid))
+
     def release(self) -> None:
         """Stop for good; whatever the handle holds beside the process is given back."""
         self.stop()
 
-    def _start(self, *, keep_open: tuple[int, ...] = ()) -> None:
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _spawn(self, *, serving: Serving | None = None, result: Path | None = None) -> None:
         self._death_known = False
+        order = Order(
+            name=self.name,
+            path=sys.path,
+            source=self._source,
+            spans=str(self._spans) if self._spans else None,
+            serving=serving,
+            result=str(result) if result else None,
+        )
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "shoplab.processes.child"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=keep_open,
+                pass_fds=(serving.listener, serving.ready) if serving else (),
+                # A group of its own, in our session. An interrupt of the kernel's group does not
+                # reach it; and if we die while it is halted, the system wakes it and ends it,
+                # since POSIX leaves no stopped process in a group that nobody can resume.
+                process_group=0,
                 env=for_processes(os.environ)
                 | {
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -128,11 +157,33 @@ class Process:
                     "PYTHONUTF8": "1",
                 },
             )
-        stdin = self._process.stdin
-        assert stdin is not None
+        assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it died first; whoever uses the handle learns of it
-            stdin.write(json.dumps(self._order).encode() + b"\n" + self._call)
-            stdin.flush()
+            send(self._process.stdin, order, self._call)
+
+    @contextmanager
+    def _told_to(self, wish: str) -> Iterator[int]:
+        """The number of the process, for a block that tells it something and waits for it."""
+        try:
+            yield self._living(wish)
+        except DeadlineError as error:
+            raise ProcessError(
+                f"{self.name} did not {wish} within {families.DEADLINE:g} s.",
+                next_step="look whether it waits for a disk; `.kill()` ends it",
+                log=self.log,
+            ) from error
+
+    def _living(self, wish: str) -> int:
+        """The number of the process, which has to run for what is wished."""
+        self._raise_if_died()
+        pid = self.pid
+        if pid is None:
+            raise ProcessError(
+                f"{self.name} has ended, so there is nothing to {wish}.",
+                next_step="start it again with `.restart()`",
+                log=self.log,
+            )
+        return pid
 
     def _reap(self) -> None:
         if self._process is None:
@@ -155,7 +206,7 @@ class Process:
         self._death_known = True
         raise ProcessError(
             f"{self.name} {_how_it_ended(self._status)}.",
-            next_step="mend what the log shows and run the cell again, or call `.restart()`",
+            next_step="fix what the log shows and run the cell again, or call `.restart()`",
             log=self.log,
         )
 
@@ -176,33 +227,15 @@ class Service(Process):
     """A process that answers HTTP on 127.0.0.1, with the application that a factory returns."""
 
     def __init__(
-        self,
-        factory: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-        *,
-        name: str,
-        directory: Path,
-        traced: bool,
-        threads: int | None = None,
-        port: int | None = None,
-        backlog: int | None = None,
-        limit_concurrency: int | None = None,
-        wait: bool = True,
+        self, job: Job, limits: Limits, *, port: int | None = None, wait: bool = True
     ) -> None:
-        """Start the service; ``Lab.serve`` says what the limits are.
+        """Start the service, on the given port or on a free one.
 
         Returns when the service answers, or with ``wait=False`` at once: who starts several side
         by side calls ``await_ready`` on each.
         """
-        super().__init__(
-            factory, arguments, keywords, name=name, directory=directory, traced=traced
-        )
-        limits = {"backlog": backlog, "limit_concurrency": limit_concurrency}
-        self._settings: dict[str, Any] = {
-            "threads": threads,
-            "uvicorn": {name: value for name, value in limits.items() if value is not None},
-        }
+        super().__init__(job)
+        self._limits = limits
         self._port = Port(port)
         self._ready: int | None = None
         self._launch()
@@ -239,7 +272,7 @@ class Service(Process):
         finally:
             self._forget_ready()
 
-    def _start(self, *, keep_open: tuple[int, ...] = ()) -> None:
+    def _start(self) -> None:
         self._launch()
         self.await_ready()
 
@@ -249,9 +282,7 @@ class Service(Process):
         self._forget_ready()
         self._ready, ready_child = os.pipe()
         with self._port.listener() as listener, os.fdopen(ready_child, "wb"):
-            inherited = {"listener": listener.fileno(), "ready": ready_child}
-            self._order["service"] = self._settings | inherited
-            super()._start(keep_open=tuple(inherited.values()))
+            self._spawn(serving=Serving(listener.fileno(), ready_child, self._limits))
 
     def _forget_ready(self) -> None:
         if self._ready is not None:
@@ -270,27 +301,15 @@ class Service(Process):
 class Worker(Process):
     """A process that runs a function to its end, or until it is stopped."""
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-        *,
-        name: str,
-        directory: Path,
-        traced: bool,
-    ) -> None:
+    def __init__(self, job: Job) -> None:
         """Start the worker, and return at once."""
-        super().__init__(
-            function, arguments, keywords, name=name, directory=directory, traced=traced
-        )
+        super().__init__(job)
         self._result = self.log.with_suffix(".json")
-        self._order["result"] = str(self._result)
         self._start()
 
-    def _start(self, *, keep_open: tuple[int, ...] = ()) -> None:
+    def _start(self) -> None:
         self._result.unlink(missing_ok=True)
-        super()._start(keep_open=keep_open)
+        self._spawn(result=self._result)
 
     def wait(self, timeout: float = 30.0) -> int:
         """Wait for the process's end; its exit status: 0, 1 after an exception, -9 after SIGKILL.
@@ -302,10 +321,13 @@ class Worker(Process):
             with announced(f"Waiting for {self.name} to end ...", timeout):
                 status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
+            state, next_step = (
+                ("is halted", "let it go on with `.resume()`")
+                if self.halted
+                else ("still runs", "wait longer, or stop it")
+            )
             raise DeadlineError(
-                f"{self.name} still runs after {timeout:g} s.",
-                next_step="wait longer, or stop it",
-                log=self.log,
+                f"{self.name} {state} after {timeout:g} s.", next_step=next_step, log=self.log
             ) from None
         self._reap()
         self._death_known = True
