@@ -1,4 +1,4 @@
-"""A kernel as a notebook has it: cells one after the other, what they publish, interrupts."""
+"""A notebook's kernel, as a front end uses it: cells, what they publish, interrupts."""
 
 from __future__ import annotations
 
@@ -30,8 +30,23 @@ class Run:
         return [content["ename"] for content in self.of("error")]
 
     @property
+    def error(self) -> str:
+        return "".join(f"{content['ename']}: {content['evalue']}" for content in self.of("error"))
+
+    def written(self, *streams: str) -> str:
+        return "".join(each["text"] for each in self.of("stream") if each["name"] in streams)
+
+    @property
+    def stdout(self) -> str:
+        return self.written("stdout")
+
+    @property
+    def stderr(self) -> str:
+        return self.written("stderr")
+
+    @property
     def printed(self) -> str:
-        return "".join(content["text"] for content in self.of("stream"))
+        return self.written("stdout", "stderr")
 
     def bars(self) -> dict[str, list[Any]]:
         """The forms of each bar, one after the other."""
@@ -43,22 +58,36 @@ class Run:
 
 @dataclass
 class Kernel:
-    """A kernel in which progress is shown, soon."""
+    """A kernel that runs cells one after the other."""
 
     manager: KernelManager
     client: BlockingKernelClient
 
-    def run(self, code: str, *, interrupt: bool = False) -> Run:
-        """Run a cell; ``interrupt`` it as soon as its bar appears."""
-        run = Run()
+    def run(self, code: str, cell: str | None = None, *, interrupt: bool = False) -> Run:
+        """Run a cell; ``interrupt`` it as soon as its bar appears.
 
-        def note(message: dict[str, Any]) -> None:
+        ``cell`` is its name, which JupyterLab and VS Code give and others do not.
+        """
+        content = {"code": code, "silent": False, "store_history": True}
+        metadata = {"cellId": cell} if cell else {}
+        request = self.client.session.msg("execute_request", content, metadata=metadata)
+        self.client.shell_channel.send(request)
+        run = Run()
+        while True:
+            message = self.client.get_iopub_msg(timeout=60)
+            if message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
+                continue
             run.messages.append(message)
             if interrupt and message["msg_type"] == "display_data":
                 self.manager.interrupt_kernel()
+            if message["content"].get("execution_state") == "idle":
+                return run
 
-        self.client.execute_interactive(code, output_hook=note, timeout=60)
-        return run
+    def value(self, expression: str) -> str:
+        """An expression's value as ``print`` writes it; fails on an error."""
+        run = self.run(f"print({expression})")
+        assert not run.error, run.error
+        return run.stdout.strip()
 
     def children(self) -> list[psutil.Process]:
         kernel = psutil.Process(self.manager.provisioner.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import subprocess
@@ -13,7 +14,10 @@ import psutil
 import pytest
 
 from shoplab import Lab
+from shoplab.claims import claim
 from shoplab.errors import ClaimError, DeadlineError, ProcessError
+from shoplab.measure.load import offer
+from shoplab.measure.records import read_records
 
 
 @pytest.fixture
@@ -79,6 +83,13 @@ def test_close_ends_the_processes_and_removes_the_directory(lab):
     lab.close()
 
 
+def test_a_failed_block_keeps_the_logs():
+    with pytest.raises(ZeroDivisionError), Lab("00-0", traced=False) as lab:
+        lab.run(print, "begun").wait()
+        raise ZeroDivisionError
+    assert (lab.directory / "logs" / "print.log").read_text() == "begun\n"
+
+
 def test_close_reports_a_process_that_died_and_keeps_its_log(lab, capsys):
     def failing():
         raise ValueError("out of stock")
@@ -88,6 +99,69 @@ def test_close_reports_a_process_that_died_and_keeps_its_log(lab, capsys):
     lab.close()
     assert "failing died (exit status 1)." in capsys.readouterr().err
     assert "ValueError: out of stock" in worker.log.read_text()
+
+
+def test_two_labs_of_a_program_live_side_by_side():
+    first, second = Lab("00-0", traced=False), Lab("00-0", traced=False)
+    try:
+        assert first.directory.exists() and second.directory.exists()
+    finally:
+        first.close()
+        second.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "function"), [(Lab.offer, offer), (Lab.records, read_records), (Lab.claim, claim)]
+)
+def test_every_parameter_is_written_out_with_the_default_it_has(method, function):
+    """So that Shift-Tab shows them in JupyterLab."""
+    shown = dict(inspect.signature(method).parameters)
+    meant = inspect.signature(function).parameters
+    assert not any(each.kind is each.VAR_KEYWORD for each in shown.values())
+    for name in shown.keys() - {"self", "cluster", "isolation_level"}:
+        assert shown[name].default == meant[name].default
+
+
+@pytest.mark.parametrize("method", [Lab.topic, Lab.lag, Lab.watch_lag, Lab.records, Lab.members])
+def test_a_cluster_of_ones_own_is_named_by_keyword_everywhere(method):
+    assert inspect.signature(method).parameters["cluster"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize("command", [["-O"], ["-OO"], []])
+def test_a_lab_is_refused_where_asserts_do_not_run(command):
+    program = "from shoplab import Lab\nLab('00-0')"
+    optimised = {} if command else {"PYTHONOPTIMIZE": "1"}
+    done = subprocess.run(
+        [sys.executable, *command, "-c", program],
+        env={**os.environ, **optimised},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert "SetupError: This Python leaves assertions out" in done.stderr
+    assert "Next: start the kernel again without it" in done.stderr
+
+
+SQS = """
+from shoplab import Lab
+with Lab("00-0", traced=False):
+    import boto3
+    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    server = {"endpoint_url": "http://127.0.0.1:9", "region_name": "eu-west-1", **keys}
+    print(boto3.client("sqs", **server).meta.endpoint_url)
+"""
+
+
+def test_an_amazon_profile_of_the_users_does_not_count():
+    done = subprocess.run(
+        [sys.executable, "-c", SQS],
+        env={**os.environ, "AWS_PROFILE": "gone"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.stdout, done.returncode) == ("http://127.0.0.1:9\n", 0), done.stderr
 
 
 SCRIPT = """

@@ -1,75 +1,102 @@
-"""What one run makes on servers that it shares with others: topics, groups, a PostgreSQL schema."""
+"""What one run makes on servers that it shares with others: topics and a PostgreSQL schema."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any
 
 from kafka import KafkaAdminClient
-from sqlalchemy import NullPool, create_engine, make_url
-from sqlalchemy.schema import CreateSchema, DropSchema, ExecutableDDLElement
 
-LOCK_TIMEOUT = "2s"
-"""A transaction left open in a notebook must not make the end of its lab wait."""
+if TYPE_CHECKING:
+    from shoplab.schema import Schema
 
 
-def create_topic(
-    kafka: Mapping[str, Any],
-    name: str,
-    *,
-    partitions: int,
-    replicas: int,
-    config: Mapping[str, Any],
-) -> None:
-    """Create a topic; returns when every partition has a leader.
+class Belongings:
+    """The topics and the schema of one run; ``drop`` removes them."""
 
-    ``config`` are Kafka's topic settings with underscores for dots. Errors are ``kafka-python``'s.
-    """
-    settings = {key.replace("_", "."): _setting(value) for key, value in config.items()}
-    topic = {
-        "num_partitions": partitions,
-        "replication_factor": replicas,
-        "configs": settings,
-    }
-    admin = KafkaAdminClient(**kafka)
-    try:
-        admin.create_topics({name: topic}, wait_for_metadata=True)
-    finally:
-        admin.close()
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._topics: list[str] = []
+        self._kafka: Mapping[str, Any] = {}
+        self._schema: Schema | None = None
+
+    def topic(
+        self,
+        name: str,
+        kafka: Mapping[str, Any],
+        *,
+        private: bool,
+        partitions: int,
+        replicas: int,
+        config: Mapping[str, Any],
+    ) -> str:
+        """Create a topic of this name, or ``name-2`` and so on if the run has made it before.
+
+        Returns its name when every partition has a leader. ``config`` are Kafka's topic settings
+        with underscores for dots. On a ``private`` cluster, which ends with the run, nothing has to
+        be dropped. Errors are ``kafka-python``'s.
+        """
+        name = first_free(name, self._taken)
+        settings = {key.replace("_", "."): _setting(value) for key, value in config.items()}
+        topic = {
+            "num_partitions": partitions,
+            "replication_factor": replicas,
+            "configs": settings,
+        }
+        admin = KafkaAdminClient(**kafka)
+        try:
+            admin.create_topics({name: topic}, wait_for_metadata=True)
+        finally:
+            admin.close()
+        self._taken.add(name)
+        if not private:
+            self._topics.append(name)
+            self._kafka = kafka
+        return name
+
+    def schema(self, name: str, database_url: str) -> str:
+        """The address whose unqualified tables are in the run's schema, which the first call makes.
+
+        Errors are SQLAlchemy's.
+        """
+        if self._schema is None:
+            from shoplab.schema import Schema  # SQLAlchemy takes half a second; few runs need it
+
+            self._schema = Schema(name, database_url)
+        return self._schema.url
+
+    def forget(self) -> None:
+        """Leave everything where it is."""
+        self._topics, self._schema = [], None
+
+    def drop(self) -> None:
+        """Delete the topics, and drop the schema with all that is in it. Safe to repeat.
+
+        Topics that are gone already are no error. Errors are ``kafka-python``'s and SQLAlchemy's.
+        """
+        topics, schema = self._topics, self._schema
+        self.forget()
+        try:
+            if topics:
+                _delete_topics(self._kafka, topics)
+        finally:
+            if schema is not None:
+                schema.drop()
 
 
-def delete_topics(kafka: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Delete topics; those that are gone already are no error."""
+def first_free(name: str, taken: Container[str]) -> str:
+    """``name``, or ``name-2``, ``name-3`` and so on: the first that is not taken."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(free for free in chain([name], numbered) if free not in taken)
+
+
+def _delete_topics(kafka: Mapping[str, Any], names: Sequence[str]) -> None:
     admin = KafkaAdminClient(**kafka)
     try:
         admin.delete_topics(list(names), raise_errors=False)
     finally:
         admin.close()
-
-
-def members(admin: KafkaAdminClient, group: str) -> int:
-    """How many members a consumer group has; 0 unless it is stable."""
-    described = admin.describe_groups([group])[group]
-    return len(described["members"]) if described["group_state"] == "Stable" else 0
-
-
-def create_schema(database_url: str, schema: str) -> str:
-    """Create a schema, and return the address whose unqualified tables are in it."""
-    _execute(database_url, CreateSchema(schema))
-    url = make_url(database_url)
-    options = f"{url.query.get('options', '')} -csearch_path={schema}".strip()
-    return url.update_query_dict({"options": options}).render_as_string(hide_password=False)
-
-
-def drop_schema(database_url: str, schema: str) -> None:
-    """Drop a schema with all that is in it."""
-    _execute(database_url, DropSchema(schema, cascade=True, if_exists=True))
-
-
-def _execute(database_url: str, statement: ExecutableDDLElement) -> None:
-    with create_engine(database_url, poolclass=NullPool).begin() as connection:
-        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        connection.execute(statement)
 
 
 def _setting(value: Any) -> str:

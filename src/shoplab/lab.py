@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import atexit
-import os
 import re
-import secrets
-import shutil
 import sys
-import time
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
-from itertools import chain, count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-import psutil
+from kafka import KafkaAdminClient
+from kafka.consumer.fetcher import ConsumerRecord
 
+from shoplab.belongings import Belongings, first_free
+from shoplab.cells import Cells, in_ipython
+from shoplab.claims import Value as Measured
+from shoplab.claims import claim, ledger_directory
 from shoplab.environment import apply_here
-from shoplab.errors import ProcessError
-from shoplab.paths import home_directory, private_directory
-from shoplab.processes import Process, Service, Worker
+from shoplab.errors import ProcessError, SetupError
+from shoplab.measure.lag import LagRecording, lag, watch_lag
+from shoplab.measure.load import Body, LoadResult, offer
+from shoplab.measure.members import members
+from shoplab.measure.records import PATIENCE, read_records
+from shoplab.processes import Job, Limits, Process, Service, Worker
 from shoplab.processes.carry import function_name
+from shoplab.run import Run
+from shoplab.stack import PrivateCluster, PrivateServer, Stack
 from shoplab.waiting import announced, until
 
-if TYPE_CHECKING:  # imported on first use: they cost more than a notebook may need
-    from kafka import KafkaAdminClient
-    from kafka.consumer.fetcher import ConsumerRecord
-
-    from shoplab.claims import Value as Measured
-    from shoplab.measure.lag import LagRecording
-    from shoplab.measure.load import LoadResult
+if TYPE_CHECKING:  # OpenTelemetry is imported after the user's settings of it have gone
     from shoplab.measure.spans import Span
-    from shoplab.stack import PrivateCluster, PrivateServer, Stack
 
 Value = TypeVar("Value")
 
-KEPT_FOR = 24 * 3600
-"""Seconds after which the directory of a run that could not remove it is swept."""
+_of_the_kernel: dict[str, Lab] = {}
+"""The labs of a notebook's kernel by number, except those that a ``with`` block ends."""
 
 
 class Lab:
@@ -46,32 +43,48 @@ class Lab:
 
     Servers start on first use and are shared with other notebooks; what this run makes on them
     carries the run's own suffix. Logs and spans are in ``directory``, which ``close`` removes,
-    except after a failure. A local proxy setting (``HTTP_PROXY``) is told to spare 127.0.0.1.
+    except after a failure. The user's settings of the course's libraries (``OTEL_...``,
+    ``AWS_...``) do not count from here on; a local proxy (``HTTP_PROXY``) is told to spare
+    127.0.0.1.
 
     ``number`` is the notebook's, such as ``"04-3"``. Spans of the notebook itself are recorded as
     those of ``service``; ``traced=False`` records none, here and in every process.
+
+    In a notebook's kernel a second lab of the same number takes the place of the first, which is
+    closed: so *Run All* can be run again. What a cell starts takes the place of what the same cell
+    started when it ran before. Two labs at the same time have two numbers, or are each held by a
+    ``with`` block. A program that is no notebook may have as many as it likes.
     """
 
     def __init__(self, number: str, *, service: str = "notebook", traced: bool = True) -> None:
-        """Make the run's directory; no server starts yet."""
-        self.number = number
-        self.suffix = secrets.token_hex(3)
-        self.traced = traced
-        runs = private_directory(home_directory() / "runs")
-        _sweep(runs)
-        name = re.sub(r"[^\w-]", "-", f"{number}-{self.suffix}")
-        self.directory = private_directory(runs / f"{name}.{os.getpid()}")
-        self._processes: list[Process] = []
-        self._starting: list[Service] | None = None
-        self._topics: dict[str, PrivateCluster | None] = {}
-        self._failed = False
-        self._stack_in_use: Stack | None = None
+        """Make the run's directory; no server starts yet. ``SetupError`` where asserts are off."""
+        _check_that_asserts_run()
         apply_here()
+        _close_earlier(number)
+        self.number = number
+        self.traced = traced
+        self._ends = ExitStack()
+        self._run = Run(number)
+        self._ends.callback(self._run.remove)
+        self.suffix = self._run.suffix
+        self.directory = self._run.directory
         if traced:
-            from shoplab.measure.spans import record_spans
+            from shoplab.measure.spans import record_spans, stop_recording
 
             record_spans(service, self.directory / "spans")
-        atexit.register(self._end)
+            self._ends.callback(stop_recording, self.directory / "spans")
+        self._stack = Stack()
+        self._ends.callback(self._stack.close)
+        self._belongings = Belongings()
+        self._ends.callback(self._belongings.drop)
+        self._admins: dict[PrivateCluster | None, KafkaAdminClient] = {}
+        self._processes: list[Process] = []
+        self._starting: list[Service] | None = None
+        self._cells = Cells()
+        atexit.register(self._leave)
+        self._ends.callback(atexit.unregister, self._leave)
+        if in_ipython():
+            _of_the_kernel[number] = self
 
     # Servers
 
@@ -85,12 +98,11 @@ class Lab:
         """The address for ``redis.Redis.from_url``."""
         return self._stack.redis_url
 
-    @cached_property
+    @property
     def database_url(self) -> str:
         """The address for ``sqlalchemy.create_engine``; its tables are in a schema of this run."""
-        from shoplab.belongings import create_schema
-
-        return create_schema(self._stack.database_url, self._schema)
+        schema = re.sub(r"\W", "_", f"lab_{self.number}_{self.suffix}")
+        return self._belongings.schema(schema, self._stack.database_url)
 
     @cached_property
     def rabbitmq_url(self) -> str | None:
@@ -103,14 +115,20 @@ class Lab:
 
     def cluster(self, brokers: int = 3) -> PrivateCluster:
         """A Kafka cluster of this notebook's own, to break; it ends with the lab."""
-        return self._stack.cluster(brokers)
+        self._cells.end_earlier()
+        cluster = self._stack.cluster(brokers)
+        self._cells.started(cluster.program, lambda: bool(cluster.brokers), cluster.stop)
+        return cluster
 
     def postgres(self, max_connections: int = 100) -> PrivateServer:
         """A PostgreSQL of this notebook's own, to break: its ``url`` is for ``create_engine``.
 
         It refuses whoever comes beyond ``max_connections``. It ends with the lab.
         """
-        return self._stack.private("postgres", max_connections=max_connections)
+        self._cells.end_earlier()
+        server = self._stack.private("postgres", max_connections=max_connections)
+        self._cells.started(server.program, lambda: True, server.stop)
+        return server
 
     def name(self, base: str) -> str:
         """``base`` with the run's suffix, ``orders-7f3a9c`` say: for keys, groups and tables."""
@@ -129,13 +147,14 @@ class Lab:
 
         ``config`` are the topic's settings with underscores: ``retention_bytes=1_000_000``.
         """
-        from shoplab.belongings import create_topic
-
-        name = _first_free(self.name(base), self._topics)
-        kafka = self._kafka_of(cluster)
-        create_topic(kafka, name, partitions=partitions, replicas=replicas, config=config)
-        self._topics[name] = cluster
-        return name
+        return self._belongings.topic(
+            self.name(base),
+            self._kafka_of(cluster),
+            private=cluster is not None,
+            partitions=partitions,
+            replicas=replicas,
+            config=config,
+        )
 
     # Processes
 
@@ -144,9 +163,9 @@ class Lab:
         factory: Callable[..., Any],
         *arguments: Any,
         name: str | None = None,
-        threads: int | None = None,
+        threads: int = 40,
         port: int | None = None,
-        backlog: int | None = None,
+        backlog: int = 2048,
         limit_concurrency: int | None = None,
         traced: bool | None = None,
         **keywords: Any,
@@ -154,26 +173,16 @@ class Lab:
         """Serve the ASGI application that ``factory(*arguments, **keywords)`` returns.
 
         It has a process of its own, named after the factory unless ``name`` is given, and answers
-        when this returns. ``threads`` is how many synchronous endpoints run at once (40 if not
-        given), ``limit_concurrency`` how many connections and requests before the answer is 503,
+        when this returns. ``threads`` is how many synchronous endpoints run at the same time,
+        ``limit_concurrency`` how many connections and requests before the answer is 503,
         ``backlog`` how many connections wait to be accepted.
         """
-        own_name = self._free_name(name or function_name(factory))
-        with announced(f"Starting {own_name} ..."):
-            service = Service(
-                factory,
-                arguments,
-                keywords,
-                name=own_name,
-                directory=self.directory,
-                traced=self.traced if traced is None else traced,
-                threads=threads,
-                port=port,
-                backlog=backlog,
-                limit_concurrency=limit_concurrency,
-                wait=self._starting is None,
-            )
-        self._processes.append(service)
+        self._cells.end_earlier()
+        job = self._job(factory, arguments, keywords, name, traced)
+        limits = Limits(threads, backlog, limit_concurrency)
+        with announced(f"Starting {job.name} ..."):
+            service = Service(job, limits, port=port, wait=self._starting is None)
+        self._hold(service)
         if self._starting is not None:
             self._starting.append(service)
         return service
@@ -207,16 +216,13 @@ class Lab:
         traced: bool | None = None,
         **keywords: Any,
     ) -> Worker:
-        """Run ``function(*arguments, **keywords)`` in a process of its own; returns at once."""
-        worker = Worker(
-            function,
-            arguments,
-            keywords,
-            name=self._free_name(name or function_name(function)),
-            directory=self.directory,
-            traced=self.traced if traced is None else traced,
-        )
-        self._processes.append(worker)
+        """Run ``function(*arguments, **keywords)`` in a process of its own; returns at once.
+
+        The process is named after the function unless ``name`` is given.
+        """
+        self._cells.end_earlier()
+        worker = Worker(self._job(function, arguments, keywords, name, traced))
+        self._hold(worker)
         return worker
 
     # Instruments
@@ -227,51 +233,78 @@ class Lab:
         """Await a true value of ``condition`` for ``timeout`` seconds, and return it."""
         return until(condition, timeout, every=every)
 
-    def offer(self, url: str, *, rate: float, **load: Any) -> LoadResult:
-        """Offer open-loop load to a service; see ``shoplab.measure.load.offer``."""
-        from shoplab.measure.load import offer
+    def offer(
+        self,
+        url: str,
+        *,
+        rate: float,
+        count: int | None = None,
+        seconds: float | None = None,
+        method: str = "GET",
+        json: Body = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5.0,
+        connections: int = 0,
+        arrivals: Literal["constant", "poisson"] = "constant",
+        seed: int = 1,
+    ) -> LoadResult:
+        """Offer ``rate`` requests a second to a local service, until ``count`` or ``seconds``.
 
+        The load is open-loop: a request leaves when it is due, whatever became of the earlier ones.
+        ``shoplab.measure.load.offer`` says more of each parameter, and what is refused.
+        """
         with announced(f"Offering {rate:g} requests a second to {url} ..."):
-            return offer(url, rate=rate, **load)
+            return offer(
+                url,
+                rate=rate,
+                count=count,
+                seconds=seconds,
+                method=method,
+                json=json,
+                headers=headers,
+                timeout=timeout,
+                connections=connections,
+                arrivals=arrivals,
+                seed=seed,
+            )
 
     def watch_lag(
-        self, topic: str, group: str, cluster: PrivateCluster | None = None
+        self, topic: str, group: str, *, cluster: PrivateCluster | None = None
     ) -> AbstractContextManager[LagRecording]:
         """Record a consumer group's lag while the block runs; see ``shoplab.measure.lag``."""
-        from shoplab.measure.lag import watch_lag
-
         return watch_lag(self._kafka_of(cluster), topic, group)
 
-    def lag(self, topic: str, group: str) -> int:
+    def lag(self, topic: str, group: str, *, cluster: PrivateCluster | None = None) -> int:
         """How many records of a topic the group has yet to handle, now.
 
         That is up to the end from what the group has committed, or from the first record where it
         has committed nothing: ``lab.until(lambda: lab.lag(topic, group) == 0)``.
         """
-        from shoplab.measure.lag import lag
-
-        return lag(self._admin, topic, group)
+        return lag(self._admin_of(cluster), topic, group)
 
     def records(
-        self, topic: str, *, cluster: PrivateCluster | None = None, **settings: Any
+        self,
+        topic: str,
+        *,
+        cluster: PrivateCluster | None = None,
+        isolation_level: Literal["read_uncommitted", "read_committed"] = "read_uncommitted",
+        patience: float = PATIENCE,
     ) -> list[ConsumerRecord]:
-        """What is in a topic, from its first record to its end; see ``shoplab.measure.records``.
+        """What is in a topic, from its first record to its end, and nobody's place moves.
 
-        ``settings`` are the consumer's, such as ``isolation_level="read_committed"``.
+        ``isolation_level="read_committed"`` leaves out what belongs to a transaction that was
+        aborted. ``DeadlineError`` after ``patience`` seconds without a record.
         """
-        from shoplab.measure.records import read_records
+        kafka = self._kafka_of(cluster)
+        return read_records(kafka, topic, patience=patience, isolation_level=isolation_level)
 
-        return read_records(self._kafka_of(cluster), topic, **settings)
-
-    def members(self, group: str) -> int:
+    def members(self, group: str, *, cluster: PrivateCluster | None = None) -> int:
         """How many consumers have joined a group and have their partitions; 0 while it rebalances.
 
         A consumer that was started a moment ago has not joined yet:
         ``lab.until(lambda: lab.members(group) == 2)``.
         """
-        from shoplab.belongings import members
-
-        return members(self._admin, group)
+        return members(self._admin_of(cluster), group)
 
     def spans(self, since: float = 0.0) -> list[Span]:
         """The finished spans of all processes of this lab, the earliest start first.
@@ -293,8 +326,6 @@ class Lab:
         limits: Mapping[str, Measured] | None = None,
     ) -> None:
         """Judge a claim by its two measured values and record it; see ``shoplab.claims.claim``."""
-        from shoplab.claims import claim, ledger_directory
-
         claim(
             claim_id,
             control=control,
@@ -313,19 +344,17 @@ class Lab:
 
         Safe to repeat. An interpreter that exits does the same, except for topics and the schema.
         """
-        self._stop_processes()
-        try:
-            self._drop_what_was_made()
-        finally:
-            self._end()
+        self._ends.close()
 
     def __enter__(self) -> Lab:
-        """Return itself."""
+        """Return itself; the block's end will close it, and no other lab does."""
+        _of_the_kernel.pop(self.number, None)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         """Close; the logs stay if the block failed."""
-        self._failed = self._failed or kind is not None
+        if kind is not None:
+            self._run.keep()
         self.close()
 
     def __reduce__(self) -> NoReturn:
@@ -336,77 +365,72 @@ class Lab:
             "lab.run(worker, lab.kafka, topic), and name them in the function's parameters",
         )
 
-    @property
-    def _stack(self) -> Stack:
-        if self._stack_in_use is None:
-            from shoplab.stack import Stack
+    def _leave(self) -> None:
+        self._belongings.forget()  # an exit does not wait for servers
+        self._ends.close()
 
-            self._stack_in_use = Stack()
-        return self._stack_in_use
+    def _job(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        name: str | None,
+        traced: bool | None,
+    ) -> Job:
+        taken = {each.name for each in self._processes if each.alive}
+        return Job(
+            function,
+            arguments,
+            keywords,
+            name=first_free(name or function_name(function), taken),
+            directory=self.directory,
+            traced=self.traced if traced is None else traced,
+        )
+
+    def _hold(self, process: Process) -> None:
+        self._processes.append(process)
+        self._ends.callback(self._end, process)
+        self._cells.started(process.name, lambda: process.alive, lambda: self._replace(process))
+
+    def _end(self, process: Process) -> None:
+        try:
+            process.release()
+        except ProcessError as error:
+            self._run.keep()
+            print(error, file=sys.stderr)
+
+    @staticmethod
+    def _replace(process: Process) -> None:
+        with suppress(ProcessError):  # it has died, and whoever runs the cell again knows
+            process.release()
 
     def _kafka_of(self, cluster: PrivateCluster | None) -> dict[str, Any]:
         return self.kafka if cluster is None else cluster.kafka
 
-    @cached_property
-    def _admin(self) -> KafkaAdminClient:
-        from kafka import KafkaAdminClient
-
-        return KafkaAdminClient(**self.kafka)
-
-    @property
-    def _schema(self) -> str:
-        return re.sub(r"\W", "_", f"lab_{self.number}_{self.suffix}")
-
-    def _free_name(self, wanted: str) -> str:
-        return _first_free(wanted, {each.name for each in self._processes if each.alive})
-
-    def _stop_processes(self) -> None:
-        for process in reversed(self._processes):
-            try:
-                process.release()
-            except ProcessError as error:
-                self._failed = True
-                print(error, file=sys.stderr)
-
-    def _drop_what_was_made(self) -> None:
-        shared = [topic for topic, cluster in self._topics.items() if cluster is None]
-        self._topics.clear()
-        if shared:
-            from shoplab.belongings import delete_topics
-
-            delete_topics(self.kafka, shared)
-        if self.__dict__.pop("database_url", None):
-            from shoplab.belongings import drop_schema
-
-            drop_schema(self._stack.database_url, self._schema)
-
-    def _end(self) -> None:
-        atexit.unregister(self._end)
-        self._stop_processes()
-        if admin := self.__dict__.pop("_admin", None):
-            admin.close()
-        if self._stack_in_use is not None:
-            self._stack_in_use.close()
-            self._stack_in_use = None
-        if self.traced:
-            from shoplab.measure.spans import stop_recording
-
-            stop_recording(self.directory / "spans")
-        if not self._failed:
-            shutil.rmtree(self.directory, ignore_errors=True)
+    def _admin_of(self, cluster: PrivateCluster | None) -> KafkaAdminClient:
+        if cluster not in self._admins:
+            admin = KafkaAdminClient(**self._kafka_of(cluster))
+            self._ends.callback(admin.close)
+            self._admins[cluster] = admin
+        return self._admins[cluster]
 
 
-def _first_free(name: str, taken: Container[str]) -> str:
-    """``name``, or ``name-2``, ``name-3`` and so on: the first that is not taken."""
-    numbered = (f"{name}-{number}" for number in count(2))
-    return next(free for free in chain([name], numbered) if free not in taken)
+def _check_that_asserts_run() -> None:
+    if not __debug__:
+        raise SetupError(
+            "This Python leaves assertions out (PYTHONOPTIMIZE, or the option -O), and they are "
+            "how the experiments check what they claim.",
+            next_step="start the kernel again without it",
+        )
 
 
-def _sweep(runs: Path) -> None:
-    """Remove what killed kernels left, a day later: until then their logs may be wanted."""
-    for left in runs.iterdir():
-        owner = left.suffix.removeprefix(".")
-        with suppress(FileNotFoundError):  # another kernel sweeps as well
-            old = time.time() - left.stat().st_mtime > KEPT_FOR
-            if old and owner.isdigit() and not psutil.pid_exists(int(owner)):
-                shutil.rmtree(left, ignore_errors=True)
+def _close_earlier(number: str) -> None:
+    """Close the kernel's earlier lab of this number; an error in that must not hinder this one."""
+    earlier = _of_the_kernel.pop(number, None)
+    if earlier is None:
+        return
+    try:
+        earlier.close()
+    except Exception as error:  # noqa: BLE001 - of any client: the servers may have gone as well
+        what = (str(error) or type(error).__name__).splitlines()[0]
+        print(f"The earlier run of {number} did not end cleanly: {what}", file=sys.stderr)

@@ -14,7 +14,7 @@ from kafka.structs import OffsetAndMetadata
 from shoplab.errors import LagError
 from shoplab.measure.lag import LagRecording, predict_lag, watch_lag
 from shoplab.servers.kafka.cluster import Cluster
-from shoplab.servers.kafka.setup import set_up
+from shoplab.waiting import until
 
 Settings = dict[str, Any]
 
@@ -22,7 +22,7 @@ Settings = dict[str, Any]
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("home")
-    cluster = Cluster(home / "kafka", home, set_up(progress=False))
+    cluster = Cluster(home / "kafka", home)
     cluster.start()
     yield cluster.settings()
     cluster.stop()
@@ -65,12 +65,7 @@ def handle(kafka: Settings, topic: str, group: str, count: int) -> None:
 
 def wait_for_samples(recording: LagRecording, count: int) -> None:
     wanted = len(recording.times) + count
-    never = threading.Event()
-    for _ in range(1000):
-        if len(recording.times) >= wanted:
-            return
-        never.wait(0.01)
-    raise AssertionError(f"{len(recording.times)} samples, {wanted} wanted")
+    until(lambda: len(recording.times) >= wanted)
 
 
 def test_lag_rises_with_what_is_written_and_falls_with_what_is_committed(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from shoplab import Lab
 from shoplab.errors import DeadlineError, LagError
+from shoplab.measure.records import read_records
 from shoplab.measure.spans import handling, sending
 
 
@@ -83,7 +86,25 @@ def test_the_database_has_a_schema_of_the_run_and_drops_it_at_the_end(lab):
         engines[1].dispose()
 
 
+LEAVING = """
+from shoplab import Lab
+lab = Lab("leaving", traced=False)
+print(lab.topic("orders"), lab.database_url and f"lab_leaving_{lab.suffix}")
+"""
+
+
+def test_an_interpreter_that_exits_waits_for_no_server(lab):
+    kafka, engine = lab.kafka, create_engine(lab.database_url, poolclass=NullPool)
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING], capture_output=True, text=True, check=True, timeout=60
+    )
+    topic, schema = done.stdout.split()
+    assert topic in topics_of(kafka)
+    assert schema in inspect(engine).get_schema_names()
+
+
 def test_a_transaction_left_open_does_not_hold_up_the_end(lab):
+    worker = lab.run(time.sleep, 60)
     engine = create_engine(lab.database_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE orders (id int)"))
@@ -91,6 +112,7 @@ def test_a_transaction_left_open_does_not_hold_up_the_end(lab):
         connection.execute(text("SELECT id FROM orders"))
         with pytest.raises(OperationalError, match="lock timeout"):
             lab.close()
+    assert not worker.alive and not lab.directory.exists()
     engine.dispose()
 
 
@@ -190,6 +212,26 @@ def test_lag_is_what_the_group_has_yet_to_handle(lab):
         lab.lag("no-such-topic", group)
 
 
+def test_lag_and_members_of_a_cluster_of_ones_own(lab):
+    cluster = lab.cluster(brokers=1)
+    orders, group = lab.topic("orders", cluster=cluster), lab.name("email")
+    producer = KafkaProducer(**cluster.kafka)
+    producer.send(orders, b"placed").get(timeout=10)
+    with lab.watch_lag(orders, group, cluster=cluster) as recording:
+        assert lab.lag(orders, group, cluster=cluster) == 1
+        consumer = KafkaConsumer(
+            orders, group_id=group, auto_offset_reset="earliest", **cluster.kafka
+        )
+        next(consumer)
+        assert lab.members(group, cluster=cluster) == 1
+        assert lab.members(group) == 0
+        consumer.commit()
+    assert list(recording.lag[[0, -1]]) == [1, 0]
+    assert lab.lag(orders, group, cluster=cluster) == 0
+    with pytest.raises(LagError, match=orders):
+        lab.lag(orders, group)
+
+
 def test_records_are_all_that_a_topic_holds_and_move_nobodys_place(lab):
     orders = lab.topic("orders", partitions=2)
     assert lab.records(orders) == []
@@ -231,8 +273,8 @@ def test_records_of_a_topic_that_is_not_there_or_gives_nothing(lab):
     producer = KafkaProducer(**cluster.kafka)
     producer.send(orders, b"placed").get(timeout=10)
     with pytest.raises(DeadlineError, match=r"gave 0 records, then none for 1 s; it ends at 1"):
-        lab.records(
-            orders, cluster=cluster, patience=1, fetch_min_bytes=10**6, fetch_max_wait_ms=4000
+        read_records(
+            cluster.kafka, orders, patience=1, fetch_min_bytes=10**6, fetch_max_wait_ms=4000
         )
 
 
