@@ -152,6 +152,7 @@ def problems(path: Path) -> Iterator[str]:
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         yield "names another kernel than python3"
     yield from skeleton_problems(notebook)
+    yield from order_problems(notebook)
     figure_names: set[str] = set()
     for number, cell in enumerate(notebook.cells, 1):
         where = f"cell {number}"
@@ -190,6 +191,28 @@ def markup_problems(text: str) -> Iterator[str]:
             yield f"uses the directive {directive!r}, which JupyterLab does not show"
     for role in re.findall(r"\{([\w:-]+)\}`", text):
         yield f"uses the role {role!r}, which JupyterLab does not show: write a link"
+
+
+def order_problems(notebook: NotebookNode) -> Iterator[str]:
+    """What is imported before the lab, which first puts the user's settings of it out of effect."""
+    for cell in notebook.cells:
+        try:
+            tree = ast.parse(cell.source if cell.cell_type == "code" else "")
+        except SyntaxError:
+            continue  # told as such
+        for node in tree.body:
+            if any(name(call.func) == "Lab" for call in calls(ast.walk(node))):
+                return
+            for module in imported(node) - sys.stdlib_module_names - {"shoplab"}:
+                yield f"imports {module} before it opens its lab"
+
+
+def imported(node: ast.stmt) -> set[str]:
+    """The packages that a statement imports."""
+    if isinstance(node, ast.ImportFrom):
+        return {str(node.module).partition(".")[0]}
+    names = node.names if isinstance(node, ast.Import) else []
+    return {alias.name.partition(".")[0] for alias in names}
 
 
 def stored_problems(cell: NotebookNode) -> Iterator[str]:

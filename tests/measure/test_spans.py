@@ -64,6 +64,13 @@ def test_a_record_without_headers_begins_a_trace_even_inside_another_span(direct
     assert handled.trace_id != sent.trace_id
 
 
+def test_what_a_sender_has_decided_not_to_record_is_not_recorded_by_the_handler(directory):
+    unsampled = [("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")]
+    with handling(Record("orders", unsampled)):
+        pass
+    assert read_spans(directory) == []
+
+
 def test_headers_are_empty_where_no_span_is_open(directory):
     assert trace_headers() == []
 

@@ -114,6 +114,10 @@ def test_the_clean_sample_is_accepted(tmp_path: Path) -> None:
         (source("claim", "lab.claim('rd-nothing')"), "not in claims.yml"),
         (source("claim", "lab.claim(which)"), "not in claims.yml"),
         (source("setup", "lab = Lab('03-2')"), "the number is the file's"),
+        (
+            source("setup", "import os\n\nimport fastapi\n\nlab = Lab('03-1')"),
+            "imports fastapi before it opens its lab",
+        ),
         (source("service", "figures.lag(recording)"), "without alternative text"),
         (source("service", "drawn = figures.lag(recording)\ndrawn"), "without alternative text"),
         (source("service", "from shoplab.figures import lag\n\nlag(r)"), "without alternative"),

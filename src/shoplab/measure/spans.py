@@ -5,6 +5,9 @@ loses the spans that were still open, and no other.
 
 Context crosses Kafka in a record's headers, since no instrumentation covers ``poll()``: the
 producer opens ``sending(topic)``, the consumer ``handling(record)``.
+
+The recorder is the lab's own. It reads no setting of the user's; where somebody else's tracing was
+installed in the process before, that is taken out of the libraries, and learns nothing of the lab.
 """
 
 from __future__ import annotations
@@ -18,15 +21,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from opentelemetry import context, propagate, trace
+from opentelemetry import context, trace
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
+    BaseInstrumentor,  # its module tells type checkers to pass it over
+)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from wrapt import register_post_import_hook
 
 from shoplab.paths import private_directory
 
 NANOSECONDS = 1e9
+
+PROPAGATOR = TraceContextTextMapPropagator()
+"""How context crosses from process to process: the header ``traceparent``."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +90,36 @@ class _SpanFile(SpanExporter):
 
 
 _file = _SpanFile()
+_provider: trace.TracerProvider = trace.NoOpTracerProvider()
 
 
 def record_spans(service: str, directory: Path) -> None:
     """Record this process's spans, under the name ``service``, in ``directory`` from now on.
 
     Outgoing calls of ``requests`` are recorded as soon as somebody imports it. A second call
-    points the same recorder elsewhere.
+    points the same recorder elsewhere. ``environment.apply_here`` has to come first.
     """
     _file.point_at(service, directory)
-    if not isinstance(trace.get_tracer_provider(), TracerProvider):
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(_file))
+    if isinstance(_provider, trace.NoOpTracerProvider):
+        _install()
+
+
+def _install() -> None:
+    # This import fails where the user's settings name a propagator that is not installed here.
+    from opentelemetry import propagate
+
+    global _provider
+    for kind in BaseInstrumentor.__subclasses__():
+        if kind().is_instrumented_by_opentelemetry:
+            kind().uninstrument()
+    # The sampler records all, except what a sender has decided not to record.
+    provider = TracerProvider(sampler=DEFAULT_ON, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(_file))
+    _provider = provider
+    propagate.set_global_textmap(PROPAGATOR)
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(provider)
-        register_post_import_hook(_trace_requests, "requests")
+    register_post_import_hook(_trace_requests, "requests")
 
 
 def stop_recording(directory: Path) -> None:
@@ -104,7 +131,7 @@ def stop_recording(directory: Path) -> None:
 def _trace_requests(requests: ModuleType) -> None:
     from opentelemetry.instrumentation.requests import RequestsInstrumentor
 
-    RequestsInstrumentor().instrument()
+    RequestsInstrumentor().instrument(tracer_provider=_provider, excluded_urls="")
 
 
 def trace_application(application: Any) -> Any:
@@ -115,8 +142,12 @@ def trace_application(application: Any) -> Any:
 
     # One span for a request; the instrumentation's spans for each ASGI message tell nothing here.
     if not isinstance(application, FastAPI):
-        return OpenTelemetryMiddleware(application, exclude_spans=["receive", "send"])
-    FastAPIInstrumentor.instrument_app(application, exclude_spans=["receive", "send"])
+        return OpenTelemetryMiddleware(
+            application, tracer_provider=_provider, exclude_spans=["receive", "send"]
+        )
+    FastAPIInstrumentor.instrument_app(
+        application, tracer_provider=_provider, exclude_spans=["receive", "send"]
+    )
     return application
 
 
@@ -126,7 +157,7 @@ def trace_headers() -> list[tuple[str, bytes]]:
     >>> producer.send(orders, order, headers=trace_headers())  # doctest: +SKIP
     """
     carrier: dict[str, str] = {}
-    propagate.inject(carrier)
+    PROPAGATOR.inject(carrier)
     return [(key, value.encode()) for key, value in carrier.items()]
 
 
@@ -137,7 +168,7 @@ def sending(topic: str) -> Iterator[list[tuple[str, bytes]]]:
     >>> with sending(orders) as headers:  # doctest: +SKIP
     ...     producer.send(orders, order, headers=headers).get()
     """
-    tracer = trace.get_tracer(__name__)
+    tracer = _provider.get_tracer(__name__)
     with tracer.start_as_current_span(f"send {topic}", kind=SpanKind.PRODUCER):
         yield trace_headers()
 
@@ -154,9 +185,9 @@ def handling(record: Any, *, link: bool = False) -> Iterator[trace.Span]:
     ...         send_email(record.value)
     """
     carrier = {key: value.decode() for key, value in record.headers or ()}
-    sender = propagate.extract(carrier, context.Context())
+    sender = PROPAGATOR.extract(carrier, context.Context())
     origin = trace.get_current_span(sender).get_span_context()
-    with trace.get_tracer(__name__).start_as_current_span(
+    with _provider.get_tracer(__name__).start_as_current_span(
         f"process {record.topic}",
         context=context.Context() if link else sender,
         kind=SpanKind.CONSUMER,
