@@ -20,6 +20,7 @@ from shoplab.figures import EVENT, FAILURE, REQUEST, Chart
 from shoplab.measure.lag import LagRecording, predict_lag
 from shoplab.measure.load import LoadResult
 from shoplab.measure.spans import Span
+from shoplab.units import short_time
 
 _ids = count()
 
@@ -155,6 +156,30 @@ def test_a_latency_curve_ends_at_the_share_that_was_answered() -> None:
     assert texts(axes) == ["by request", "by event"]
     with pytest.raises(ValueError, match="nothing was answered"):
         figures.latency({"by request": load(["refused"], [0.0])})
+
+
+def test_a_curve_is_drawn_beside_one_that_ends_far_below_it() -> None:
+    poor = load(["200", "503", "503", "503"], [1.0] * 4)
+    axes = axes_of(figures.latency({"by event": [0.1, 0.2], "by request": poor}))
+    assert texts(axes) == ["by event", "by request"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0001, "0.1 ms"),
+        (0.000421, "0.421 ms"),
+        (0.01, "10 ms"),
+        (0.01234, "12.3 ms"),
+        (0.9996, "1 s"),
+        (1, "1 s"),
+        (1.324, "1.32 s"),
+        (100, "100 s"),
+        (1234, "1230 s"),
+    ],
+)
+def test_a_time_is_told_in_the_same_way_everywhere(seconds: float, text: str) -> None:
+    assert short_time(seconds) == text
 
 
 def test_outcomes_add_up_to_what_was_offered() -> None:

@@ -235,8 +235,9 @@ def _curve(result: LoadResult | ArrayLike) -> tuple[NDArray[np.float64], NDArray
 
 
 def _time_of(curve: tuple[NDArray[np.float64], NDArray[np.float64]], share: float) -> float:
+    """When a curve reaches a share, or its end where it stays below."""
     times, shares = curve
-    return float(times[int(np.searchsorted(shares, share))])
+    return float(times[min(int(np.searchsorted(shares, share)), len(times) - 1)])
 
 
 def _legend(axes: Axes, bottom: float, label: str, entries: Sequence[tuple[str, Any]]) -> None:
