@@ -8,14 +8,13 @@ import signal
 import uuid
 from pathlib import Path
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from shoplab.errors import ServerError
 from shoplab.paths import private_directory
 from shoplab.ports import LOOPBACK
-from shoplab.servers.kafka.coordinators import await_coordinators
 from shoplab.servers.kafka.installation import Installation
+from shoplab.servers.kafka.round_trip import round_trip
 from shoplab.servers.server import NotReady, Server, Settings
 
 STARTED = "Kafka Server started"
@@ -153,35 +152,11 @@ class Broker(Server):
         """
         if STARTED not in self.words():
             raise NotReady("it has not said that it is up")
+        topic = f"__shoplab_ready_{self.broker_id}_{uuid.uuid4().hex[:8]}"
         try:
-            self._round_trip()
+            round_trip(self.settings(), topic, assignments={0: [self.broker_id]})
         except KafkaError as error:
             raise NotReady(f"{type(error).__name__}: {error}") from error
-
-    def _round_trip(self) -> None:
-        topic = f"__shoplab_ready_{self.broker_id}_{uuid.uuid4().hex[:8]}"
-        quick = self.settings() | {"retry_backoff_ms": 10, "bootstrap_timeout_ms": 5000}
-        admin = KafkaAdminClient(**quick)
-        try:
-            admin.create_topics({topic: {"assignments": {0: [self.broker_id]}}}, timeout_ms=5000)
-            producer = KafkaProducer(**quick, max_block_ms=5000)
-            try:
-                producer.send(topic, b"ready").get(5)
-            finally:
-                producer.close(timeout=2)
-            consumer = KafkaConsumer(
-                **quick, auto_offset_reset="earliest", enable_auto_commit=False
-            )
-            try:
-                consumer.assign([TopicPartition(topic, 0)])
-                if not consumer.poll(timeout_ms=5000):
-                    raise NotReady("it does not give back what was written")
-            finally:
-                consumer.close()
-            await_coordinators(admin)
-            admin.delete_topics([topic])
-        finally:
-            admin.close()
 
     def _cache(self) -> Path | None:
         cache = self.installation.aot_cache
