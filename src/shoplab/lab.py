@@ -306,6 +306,15 @@ class Lab:
         """
         return members(self._admin_of(cluster), group)
 
+    def session_timeout(self, wanted: int) -> int:
+        """``wanted`` milliseconds, or the least that Kafka allows here if that is more.
+
+        The local Kafka allows 1000, most others 6000: ``session_timeout_ms`` of a consumer.
+        """
+        from shoplab.servers.kafka.sessions import session_timeout
+
+        return session_timeout(self._admin, wanted)
+
     def spans(self, since: float = 0.0) -> list[Span]:
         """The finished spans of all processes of this lab, the earliest start first.
 

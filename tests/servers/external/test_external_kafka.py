@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from certificates import Certificate, make_certificate
+from kafka import KafkaAdminClient
 
 from shoplab.errors import ServerError
 from shoplab.ports import free_ports
 from shoplab.servers import external
 from shoplab.servers.external import door
 from shoplab.servers.kafka.broker import Broker
+from shoplab.servers.kafka.sessions import USUAL_LEAST, session_timeout
 from shoplab.servers.kafka.setup import set_up
 
 LISTENERS = ("OPEN", "SECURED", "GUARDED", "MISLED", "NAMELESS")
@@ -269,3 +271,16 @@ def test_a_user_who_may_do_nothing(kafka: ManyDoors, monkeypatch: pytest.MonkeyP
     said = refused(monkeypatch, kafka.doors["SECURED"], **login(kafka, SASL_USERNAME="guest"))
     assert "no record gets into a topic and back (TopicAuthorizationFailedError)" in said
     assert "Next: have this user allowed to make, write, read and delete topics" in said
+
+
+def test_the_least_session_timeout_is_the_broker_s_or_the_usual_one(kafka: ManyDoors) -> None:
+    with KafkaAdminClient(**kafka.settings()) as admin:
+        assert [session_timeout(admin, wanted) for wanted in (500, 1500)] == [1000, 1500]
+    guest = {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "guest",
+        "sasl_plain_password": "s3cret",
+    }
+    with KafkaAdminClient(bootstrap_servers=kafka.doors["GUARDED"], **guest) as admin:
+        assert session_timeout(admin, 1500) == USUAL_LEAST
