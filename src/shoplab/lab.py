@@ -313,7 +313,7 @@ class Lab:
         """
         from shoplab.servers.kafka.sessions import session_timeout
 
-        return session_timeout(self._admin, wanted)
+        return session_timeout(self._admin_of(None), wanted)
 
     def spans(self, since: float = 0.0) -> list[Span]:
         """The finished spans of all processes of this lab, the earliest start first.

@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoplab.belongings import create_schema, drop_schema
+from shoplab.schema import Schema
 from shoplab.servers.external import door
 from shoplab.servers.external.door import Meaning, explained
 
@@ -52,12 +52,13 @@ def settings(address: str) -> dict[str, str]:
 
 def _try(url: str) -> None:
     """Do what notebooks do: use a table in a schema of one's own from two connections."""
-    schema = f"lab_ready_{secrets.token_hex(3)}"
-    engine = sqlalchemy.create_engine(create_schema(url, schema))
+    name = f"lab_ready_{secrets.token_hex(3)}"
+    schema = Schema(name, url)
+    engine = sqlalchemy.create_engine(schema.url)
     try:
         with engine.connect() as one, engine.connect() as other:
             for connection in (one, other):
-                if connection.scalar(sqlalchemy.text("SELECT current_schema()")) != schema:
+                if connection.scalar(sqlalchemy.text("SELECT current_schema()")) != name:
                     raise ValueError("unsupported startup parameter: options (it was ignored)")
             one.execute(sqlalchemy.text("CREATE TABLE ready (number int)"))
             one.commit()
@@ -65,4 +66,4 @@ def _try(url: str) -> None:
             other.commit()
     finally:
         engine.dispose()
-        drop_schema(url, schema)
+        schema.drop()
