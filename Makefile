@@ -19,7 +19,7 @@ export MATPLOTLIBRC := /dev/null
 test book: export JUPYTER_NO_CONFIG := 1
 test book: export IPYTHONDIR := $(CURDIR)/_build/ipython
 # The stack of a test run ends seconds after its last user, not minutes.
-test bench: export SHOPLAB_GRACE ?= 5
+test test-servers bench: export SHOPLAB_GRACE ?= 5
 # What a cell waits for is for people to read, not for a page (for tests, conftest.py says so too).
 book: export SHOPLAB_PROGRESS := off
 test: export SHOPLAB_LEDGER := $(CURDIR)/_build/test-ledger
@@ -34,8 +34,8 @@ copy := cp -r . ~/my-course && chmod -R u+w ~/my-course && cd ~/my-course
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help book lab test test-quick draft test-book bench check format lock leftovers setup
-.PHONY: clean clean-all _build
+.PHONY: help book lab test test-quick test-servers draft test-book bench check format lock
+.PHONY: leftovers setup clean clean-all _build
 .NOTPARALLEL: # whatever -j says: a book beside the tests would make each other late
 
 help: ## say what there is (this list)
@@ -61,8 +61,11 @@ lab: setup ## open JupyterLab in notebooks/
 test: setup ## unit tests, fault tests, and every notebook by nbval
 	@$(python) -m pytest tests notebooks --ignore=tests/book $(nbval) --durations=30
 
-test-quick: setup ## the tests that start no server, in seconds
+test-quick: setup ## the tests that start no server and no notebook, in seconds
 	@$(python) -m pytest tests --ignore=tests/book -m "not server"
+
+test-servers: setup ## the others: the tests that start one
+	@$(python) -m pytest tests --ignore=tests/book -m server
 
 draft: setup ## the pages without running notebooks, in seconds, for whoever edits prose
 	@$(python) tools/book.py --draft
@@ -89,7 +92,7 @@ format: setup ## mend formatting of modules and notebooks, strip unchecked outpu
 lock: setup ## make requirements.txt anew from pyproject.toml
 	@$(bin)uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		pyproject.toml --group $(subst $(comma), --group ,$(groups)) -o requirements.txt
-	@for platform in $(platforms); do for version in 3.11 3.13; do \
+	@for platform in $(platforms); do for version in 3.11 3.13 3.14; do \
 		$(bin)uv pip install --quiet --dry-run --target _build/wheels --only-binary :all: \
 			--python-platform $$platform --python-version $$version -r requirements.txt \
 			|| exit 1; done; done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -10,8 +9,12 @@ import sys
 from pathlib import Path
 
 from shoplab.claims import Record
+from shoplab.locks import exclusive, held
 
 BUILD = Path("_build")
+
+PATIENCE = 3600.0
+"""Seconds to wait for another build."""
 
 
 def main() -> int:
@@ -19,23 +22,23 @@ def main() -> int:
     draft = sys.argv[1:] == ["--draft"]
     # A draft has an output of its own, so that it never stands in for the book.
     output = BUILD / "draft" if draft else Path()
-    environment = os.environ | ({"BOOK_DRAFT": "1"} if draft else {})
+    environment = os.environ | {"BOOK_DRAFT": "1" if draft else ""}
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command: list[str | Path] = [jupyter_book, "build", "-n", "-W", "--keep-going"]
     if not draft:  # every notebook runs, also one that is unchanged while src/ is not
         command.append("--all")
     BUILD.mkdir(exist_ok=True)
-    with (BUILD / "book.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another build of the book is running here; waiting for it.", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = BUILD / "book.lock"
+    if held(lock):
+        print("Another build of the book is running here; waiting for it.", flush=True)
+    with exclusive(lock, PATIENCE):
         build = subprocess.run([*command, "--path-output", output, "."], env=environment)
     page = (output / "_build" / "html" / "index.html").resolve()
     if build.returncode:
         print("The book was not built: the warnings and errors above say why.", file=sys.stderr)
     else:
+        # Hosts that publish a branch leave out what begins with "_", where this file is missing.
+        (page.parent / ".nojekyll").touch()
         print(f"\nThe {'draft' if draft else 'book'} is at {page.as_uri()}")
     if not draft:
         print_ledger(BUILD / "ledger.json")

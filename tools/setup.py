@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -82,15 +82,22 @@ def set_up_packages() -> None:
 
 def set_up_servers() -> None:
     """Bring the servers' files to where this user keeps them."""
+    from shoplab.errors import SetupError
     from shoplab.paths import cache_directory
 
     place = hashlib.sha256(sys.prefix.encode()).hexdigest()[:12]
-    stamp = cache_directory() / f"set-up-{place}.json"
+    try:
+        stamp = cache_directory() / f"set-up-{place}.json"
+    except SetupError as error:
+        sys.exit(str(error))
     if read(stamp) == wanted():
         return
     say("Kafka's jars, and a cache that makes its start quick")
     run(sys.executable, "-m", "shoplab.cli", "setup", or_else="do what the message above names")
-    record(stamp)
+    with suppress(
+        OSError
+    ):  # a shared cache that is complete may be read-only: look again each time
+        record(stamp)
 
 
 def wanted() -> dict[str, object]:

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from checkout import CHECKOUT
 from secure import CERTIFICATE, secure
 from strangers import as_stranger, open_folder, stranger
@@ -35,12 +36,20 @@ FILES = (
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
 
 # What the second half of set-up uses of the course's package, without the package.
+ERRORS = """
+class SetupError(Exception):
+    pass
+"""
 PATHS = """
 import os, pathlib
+from shoplab.errors import SetupError
 
 def cache_directory():
     cache = pathlib.Path(os.environ["HOME"], "cache")
-    cache.mkdir(exist_ok=True)
+    try:
+        cache.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SetupError("The cache cannot be made.") from error
     return cache
 """
 CLI = """
@@ -52,7 +61,12 @@ UV = """#!/bin/sh
 echo "$*" >> "$HOME/uv.log"
 env > "$HOME/uv.env"
 """
-PACKAGE = {"shoplab/__init__.py": "", "shoplab/paths.py": PATHS, "shoplab/cli.py": CLI}
+PACKAGE = {
+    "shoplab/__init__.py": "",
+    "shoplab/errors.py": ERRORS,
+    "shoplab/paths.py": PATHS,
+    "shoplab/cli.py": CLI,
+}
 
 
 def wheel(name: str, version: str, files: Mapping[str, str]) -> bytes:
@@ -152,7 +166,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's empty home."""
     home = tmp_path / "home"
     home.mkdir()
@@ -238,6 +252,15 @@ def test_a_python_without_venv_is_said_in_a_sentence(checkout: Path) -> None:
     assert "apt install python3-venv" in done.stderr
 
 
+@pytest.mark.parametrize("names", [["python3.13", "python3.14"], ["python3.14"], ["python3"]])
+def test_the_newest_python_that_runs_is_taken(checkout: Path, names: list[str]) -> None:
+    for name in ("python3.11", "python3.12", "python3.13", "python3.14", "python3"):
+        works = 'case "$*" in *setup.py*) echo "${0##*/}";; esac'
+        program(checkout / name, works if name in names else "exit 127")
+    path = f"{checkout}{os.pathsep}{os.environ['PATH']}"
+    assert setup(checkout, PATH=path).stdout.splitlines()[0] == names[0]
+
+
 # -- from nothing ---------------------------------------------------------------------------------
 
 FOR_OTHER_WORK = {
@@ -276,32 +299,34 @@ no-deps = true
 
 
 def test_settings_for_other_work_do_not_matter_and_pips_mirror_serves_all(
-    checkout: Path, home: Path, tmp_path: Path
+    checkout: Path, users_home: Path, tmp_path: Path
 ) -> None:
     for name in (".config/pip/pip.conf", ".config/uv/uv.toml"):
-        (home / name).parent.mkdir(parents=True)
+        (users_home / name).parent.mkdir(parents=True)
     gone = str(tmp_path / "gone")
     other = {name: value.format(gone=gone) for name, value in FOR_OTHER_WORK.items()}
     with registry("https") as mirror:
-        (home / ".config/pip/pip.conf").write_text(
+        (users_home / ".config/pip/pip.conf").write_text(
             PIP_CONF.format(url=mirror.url, cert=CERTIFICATE)
         )
-        (home / ".config/uv/uv.toml").write_text("offline = true\n")
+        (users_home / ".config/uv/uv.toml").write_text("offline = true\n")
         done = setup(checkout, **other)
         assert done.returncode == 0, done.stderr
         assert "/files/uv-9.9-py3-none-any.whl" in mirror.asked
     assert (checkout / ".venv" / "bin" / "uv").exists()
     assert not Path(gone).exists()
-    said = dict(line.partition("=")[::2] for line in (home / "uv.env").read_text().splitlines())
+    said = dict(
+        line.partition("=")[::2] for line in (users_home / "uv.env").read_text().splitlines()
+    )
     assert said["UV_DEFAULT_INDEX"] == mirror.url
     assert said["UV_NO_CONFIG"] == "1"
     assert gone not in "".join(said.values())
-    servers = json.loads((home / "servers.json").read_text())
+    servers = json.loads((users_home / "servers.json").read_text())
     assert {servers[name] for name in CERTIFICATES} == {str(CERTIFICATE)}
 
 
 def test_a_certificate_that_is_not_trusted_is_said_so_with_the_remedy(
-    checkout: Path, home: Path
+    checkout: Path, users_home: Path
 ) -> None:
     with registry("https") as mirror:
         done = setup(checkout, PIP_INDEX_URL=mirror.url, PIP_RETRIES="0")
@@ -313,7 +338,9 @@ def test_a_certificate_that_is_not_trusted_is_said_so_with_the_remedy(
     assert not (checkout / ".venv" / "made-from.json").exists()
 
 
-def test_no_network_is_said_in_a_sentence_and_leaves_no_stamp(checkout: Path, home: Path) -> None:
+def test_no_network_is_said_in_a_sentence_and_leaves_no_stamp(
+    checkout: Path, users_home: Path
+) -> None:
     proxies = dict.fromkeys(PROXIES, "http://127.0.0.1:9")
     done = setup(checkout, PIP_RETRIES="0", PYTHON=sys.executable, **proxies)
     assert done.returncode != 0
@@ -321,18 +348,32 @@ def test_no_network_is_said_in_a_sentence_and_leaves_no_stamp(checkout: Path, ho
     assert not (checkout / ".venv" / "made-from.json").exists()
 
 
+def test_in_condas_environment_the_courses_package_is_installed_heedless_of_pips_settings(
+    checkout: Path, users_home: Path
+) -> None:
+    note = 'echo "$PIP_CONFIG_FILE $*" >> "$HOME/calls"; case "$*" in *import*) exit 1;; esac'
+    program(checkout / "python", note)
+    path = f"{checkout}{os.pathsep}{os.environ['PATH']}"
+    name = yaml.safe_load((CHECKOUT / "environment.yml").read_text())["name"]
+    assert setup(checkout, PATH=path, CONDA_DEFAULT_ENV=name, PIP_USER="1").returncode == 0
+    assert (users_home / "calls").read_text().splitlines()[1:3] == [
+        "/dev/null -m pip --isolated install --quiet --no-deps --no-build-isolation --editable .",
+        " -I tools/setup.py --servers",
+    ]
+
+
 # -- again, and half-way --------------------------------------------------------------------------
 
 
-def test_the_second_time_says_one_line(checkout: Path, home: Path) -> None:
+def test_the_second_time_says_one_line(checkout: Path, users_home: Path) -> None:
     complete(checkout)
     assert setup(checkout).returncode == 0
-    (home / "servers.json").unlink()
+    (users_home / "servers.json").unlink()
     done = setup(checkout)
     assert done.returncode == 0, done.stderr
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert done.stdout.startswith("Ready: Python 3.")
-    assert not (home / "servers.json").exists()
+    assert not (users_home / "servers.json").exists()
 
 
 def is_made(checkout: Path) -> bool:
@@ -360,7 +401,7 @@ def test_a_checkout_that_was_moved_is_set_up_again(checkout: Path) -> None:
 
 
 def test_after_a_change_of_the_lock_packages_are_installed_into_what_is_there(
-    checkout: Path, home: Path
+    checkout: Path, users_home: Path
 ) -> None:
     complete(checkout)
     kept = checkout / ".venv" / "kept"
@@ -369,7 +410,7 @@ def test_after_a_change_of_the_lock_packages_are_installed_into_what_is_there(
         lock.write("# changed\n")
     done = setup(checkout)
     assert done.returncode == 0, done.stderr
-    lock_of_uv, own = (home / "uv.log").read_text().splitlines()
+    lock_of_uv, own = (users_home / "uv.log").read_text().splitlines()
     assert lock_of_uv.endswith(f"--require-hashes -r {checkout}/requirements.txt")
     assert own.endswith(f"--editable {checkout}")
     assert kept.exists()
@@ -377,7 +418,7 @@ def test_after_a_change_of_the_lock_packages_are_installed_into_what_is_there(
 
 
 def test_with_another_cache_the_servers_files_are_brought_there(
-    checkout: Path, home: Path, tmp_path: Path
+    checkout: Path, users_home: Path, tmp_path: Path
 ) -> None:
     complete(checkout)
     assert setup(checkout).returncode == 0
@@ -388,7 +429,15 @@ def test_with_another_cache_the_servers_files_are_brought_there(
     assert not (other / "uv.log").exists()
 
 
-def test_a_second_make_waits_for_the_first(checkout: Path, home: Path) -> None:
+def test_a_cache_that_cannot_be_made_is_said_so(checkout: Path, users_home: Path) -> None:
+    complete(checkout)
+    (users_home / "cache").touch()
+    done = setup(checkout)
+    assert done.returncode != 0
+    assert done.stderr.startswith("The cache cannot be made.")
+
+
+def test_a_second_make_waits_for_the_first(checkout: Path, users_home: Path) -> None:
     stamp = complete(checkout)
     text = stamp.read_text()
     stamp.write_text("{}")
@@ -402,7 +451,7 @@ def test_a_second_make_waits_for_the_first(checkout: Path, home: Path) -> None:
         stamp.write_text(text)
     second.communicate(timeout=30)
     assert second.returncode == 0
-    assert not (home / "uv.log").exists()  # the first one's work is taken as it is
+    assert not (users_home / "uv.log").exists()  # the first one's work is taken as it is
 
 
 # -- two users, one checkout ----------------------------------------------------------------------
@@ -431,6 +480,14 @@ def test_another_user_takes_the_environment_as_it_is(elsewhere: Path) -> None:
     assert (home / "servers.json").exists()
     assert tree(checkout) == before
     assert as_stranger(["make", "setup"], checkout, home).stdout.count("\n") == 1
+
+
+def test_a_cache_that_is_complete_may_be_somebody_elses(elsewhere: Path) -> None:
+    checkout = copy_of_checkout(elsewhere)
+    complete(checkout)
+    (elsewhere / "home" / "cache").mkdir(parents=True)
+    done = as_stranger(["make", "setup"], checkout, elsewhere / "home")
+    assert done.returncode == 0, done.stderr
 
 
 def test_another_user_without_an_environment_is_told_what_to_do_and_it_helps(
@@ -483,7 +540,9 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @pytest.fixture(params=INSTALL)
-def installs(request: pytest.FixtureRequest, home: Path, tmp_path: Path) -> Callable[..., bool]:
+def installs(
+    request: pytest.FixtureRequest, users_home: Path, tmp_path: Path
+) -> Callable[..., bool]:
     """Whether pip, or uv, can install version 1 of a package from where the user says it is."""
     lock, target = tmp_path / "lock.txt", tmp_path / "target"
     lock.write_text(locked(ONE))
@@ -507,17 +566,21 @@ def configure(path: Path, section: str, **settings: str) -> None:
     ("file", "section"),
     [(".config/pip/pip.conf", "install"), (".pip/pip.conf", "global"), ("named.conf", "install")],
 )
-def test_the_mirror_is_found_in_each_of_pips_files(home: Path, file: str, section: str) -> None:
-    configure(home / file, section, index_url="http://a.invalid", user="true", quiet="2")
-    named = {"PIP_CONFIG_FILE": str(home / file)} if file == "named.conf" else {}
+def test_the_mirror_is_found_in_each_of_pips_files(
+    users_home: Path, file: str, section: str
+) -> None:
+    configure(users_home / file, section, index_url="http://a.invalid", user="true", quiet="2")
+    named = {"PIP_CONFIG_FILE": str(users_home / file)} if file == "named.conf" else {}
     seen = environment(**named)
     assert seen["PIP_INDEX_URL"] == seen["UV_DEFAULT_INDEX"] == "http://a.invalid"
     assert not {"PIP_USER", "PIP_QUIET"} & seen.keys()
 
 
-def test_a_file_that_pip_cannot_read_is_an_error_with_its_name(checkout: Path, home: Path) -> None:
+def test_a_file_that_pip_cannot_read_is_an_error_with_its_name(
+    checkout: Path, users_home: Path
+) -> None:
     complete(checkout)
-    configure(home / ".config/pip/pip.conf", "global]\n[")
+    configure(users_home / ".config/pip/pip.conf", "global]\n[")
     done = setup(checkout)
     assert done.returncode != 0
     assert "pip.conf" in done.stderr
@@ -525,28 +588,32 @@ def test_a_file_that_pip_cannot_read_is_an_error_with_its_name(checkout: Path, h
 
 
 def test_a_variable_goes_before_a_file_and_a_file_of_uv_counts_for_nothing(
-    installs: Callable[..., bool], home: Path
+    installs: Callable[..., bool], users_home: Path
 ) -> None:
-    configure(home / ".config/pip/pip.conf", "install", index_url="http://127.0.0.1:9/simple")
-    (home / ".config/uv").mkdir()
-    (home / ".config/uv/uv.toml").write_text('index-url="http://127.0.0.1:9"\noffline = true\n')
+    configure(users_home / ".config/pip/pip.conf", "install", index_url="http://127.0.0.1:9/simple")
+    (users_home / ".config/uv").mkdir()
+    (users_home / ".config/uv/uv.toml").write_text(
+        'index-url="http://127.0.0.1:9"\noffline = true\n'
+    )
     with registry() as mirror:
         assert installs(PIP_INDEX_URL=mirror.url, UV_DEFAULT_INDEX="http://127.0.0.1:9/simple")
 
 
 def test_a_further_index_serves_whatever_the_first_one_has(
-    installs: Callable[..., bool], home: Path
+    installs: Callable[..., bool], users_home: Path
 ) -> None:
     with registry(files=(TWO,)) as first, registry(files=(TWO,)) as second, registry() as third:
         more = f"{second.url}\n    {third.url}"
-        configure(home / ".config/pip/pip.conf", "global", extra_index_url=more)
+        configure(users_home / ".config/pip/pip.conf", "global", extra_index_url=more)
         assert installs(PIP_INDEX_URL=first.url)
 
 
-def test_a_proxy_of_pips_serves(installs: Callable[..., bool], home: Path) -> None:
+def test_a_proxy_of_pips_serves(installs: Callable[..., bool], users_home: Path) -> None:
     with registry() as proxy:
         own = f"http://127.0.0.1:{proxy.server_port}"
-        configure(home / ".config/pip/pip.conf", "global", proxy=own, trusted_host="mirror.invalid")
+        configure(
+            users_home / ".config/pip/pip.conf", "global", proxy=own, trusted_host="mirror.invalid"
+        )
         assert installs(PIP_INDEX_URL="http://mirror.invalid/simple")
         assert proxy.asked[0].startswith("http://mirror.invalid/simple/tiny")
 
@@ -558,11 +625,13 @@ def test_a_certificate_is_trusted_when_it_is_named(installs: Callable[..., bool]
 
 
 def test_a_certificate_in_the_home_and_a_host_trusted_without_one(
-    installs: Callable[..., bool], home: Path
+    installs: Callable[..., bool], users_home: Path
 ) -> None:
     with registry("https") as mirror:
-        (home / "own ca.pem").write_bytes(CERTIFICATE.read_bytes())
-        configure(home / ".config/pip/pip.conf", "global", cert="~/own ca.pem")
+        (users_home / "own ca.pem").write_bytes(CERTIFICATE.read_bytes())
+        configure(users_home / ".config/pip/pip.conf", "global", cert="~/own ca.pem")
         assert installs(PIP_INDEX_URL=mirror.url)
-        configure(home / ".config/pip/pip.conf", "global", trusted_host="127.0.0.1 other.invalid")
+        configure(
+            users_home / ".config/pip/pip.conf", "global", trusted_host="127.0.0.1 other.invalid"
+        )
         assert installs(PIP_INDEX_URL=mirror.url)

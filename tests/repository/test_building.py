@@ -1,0 +1,80 @@
+"""What `make book` and `make draft` do around jupyter-book."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from shoplab.locks import exclusive, held
+from shoplab.waiting import until
+from tools import book
+
+
+class Builds:
+    """A stand-in for jupyter-book: its calls, and a page where it would leave one."""
+
+    def __init__(self) -> None:
+        self.drafts: list[str] = []
+        self.status = 0
+
+    def run(
+        self, command: list[str | Path], env: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        self.drafts.append(env["BOOK_DRAFT"])
+        html = Path(command[command.index("--path-output") + 1], "_build", "html")
+        html.mkdir(parents=True, exist_ok=True)
+        (html / "index.html").touch()
+        return subprocess.CompletedProcess([], self.status)
+
+
+@pytest.fixture
+def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builds:
+    made = Builds()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["book.py"])
+    monkeypatch.setattr(subprocess, "run", made.run)
+    return made
+
+
+def test_the_book_can_be_published_by_a_host_of_branches(builds: Builds) -> None:
+    assert book.main() == 0
+    assert Path("_build/html/.nojekyll").exists()
+
+
+def test_a_draft_is_kept_apart_and_runs_nothing(
+    builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOK_DRAFT", "1")  # left in a shell, it makes no draft of a book
+    book.main()
+    monkeypatch.setattr("sys.argv", ["book.py", "--draft"])
+    book.main()
+    assert builds.drafts == ["", "1"]
+    assert Path("_build/draft/_build/html/.nojekyll").exists()
+
+
+def test_a_build_that_fails_says_so_and_is_not_announced(
+    builds: Builds, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builds.status = 2
+    assert book.main() == 2
+    said = capsys.readouterr()
+    assert "The book was not built" in said.err
+    assert "The book is at" not in said.out
+
+
+def test_a_second_build_waits_for_the_first(
+    builds: Builds, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("_build").mkdir()
+    lock = Path("_build/book.lock")
+    with exclusive(lock, 1):
+        second = threading.Thread(target=book.main)
+        second.start()
+        until(lambda: "Another build of the book is running here" in capsys.readouterr().out)
+        assert held(lock)
+        assert not builds.drafts
+    second.join()
+    assert builds.drafts == [""]
