@@ -41,7 +41,7 @@ as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 help: ## say what there is (this list)
 	@echo "Event-Driven vs Request-Driven: every claim an experiment on live servers."
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{printf "%-18s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
 	@echo
 	@echo "Each sets up what it needs by itself, once. PYTHON=python3.12 chooses the Python."
 

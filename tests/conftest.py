@@ -1,20 +1,13 @@
-"""Homes that no test shares with the reader's own stack, and no process left at the end.
-
-Whatever starts a server, a service or a kernel has the mark ``server``, which `make test-quick`
-leaves out. The mark comes with the fixtures that start one; a test that starts one without the mark
-fails, so nobody has to remember.
-"""
+"""Homes that no test shares with the reader's own stack, no process left at the end, the marks."""
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from marks import STARTERS, started
 
 from shoplab.locks import exclusive
 from shoplab.servers.external import KAFKA_OPTIONS, VARIABLES
@@ -23,47 +16,12 @@ from shoplab.stack.leftovers import left_behind
 from shoplab.stack.wire import Down
 from shoplab.waiting import until
 
-STARTERS = {"home", "installation", "kafka", "lab", "local", "servers", "traced"}
-"""The fixtures of all tests that start a server or a service, or make what does."""
-
-SERVERS = re.compile(
-    r"shoplab\.(stack\.supervisor|processes\.child)|kafka\.Kafka|ipykernel|/(initdb|postgres) "
-    r"|(redis|valkey|rabbitmq)-server (?!--version)"
-)
-"""In the command line of a server, a service or a kernel."""
-
-started: list[str] = []
-"""The command lines of those that this process has started."""
-
-
-def _note(event: str, arguments: tuple[object, ...]) -> None:
-    """Hear of every process that this one starts."""
-    if event == "subprocess.Popen" and isinstance(arguments[1], list):
-        line = " ".join(map(os.fsdecode, arguments[1]))
-        if SERVERS.search(line):
-            started.append(line)
-
-
-sys.addaudithook(_note)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the mark to whatever uses a fixture that starts a server."""
     for item in items:
         if STARTERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
-
-
-@pytest.fixture(autouse=True)
-def _whoever_starts_a_server_has_the_mark(
-    request: pytest.FixtureRequest, _stack_of_the_tests: Path
-) -> Iterator[None]:
-    log = _stack_of_the_tests / "supervisor.log"  # written, too, where a child starts the stack
-    before = len(started), log.exists() and log.stat().st_size
-    yield
-    if request.node.get_closest_marker("server") is None:
-        after = len(started), log.exists() and log.stat().st_size
-        assert before == after, f"a test without the mark `server` started {started[before[0] :]}"
 
 
 def stop_stack(home: Path) -> None:
@@ -82,7 +40,7 @@ def stop_stack(home: Path) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _stack_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def _stack_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One stack for all tests that use one and do not break it, in a home of its own."""
     home = tmp_path_factory.mktemp("home")
     # A shell that runs us in the background lets all its children ignore Ctrl+C.
@@ -92,8 +50,33 @@ def _stack_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         patch.setenv("SHOPLAB_GRACE", "60")
         for variable in (*VARIABLES.values(), *KAFKA_OPTIONS):
             patch.delenv(variable, raising=False)
-        yield home
+        yield
     stop_stack(home)
+
+
+@pytest.fixture(scope="session")
+def _home_where_nothing_starts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quiet")
+
+
+@pytest.fixture(autouse=True)
+def _whoever_starts_a_server_has_the_mark(
+    request: pytest.FixtureRequest, _home_where_nothing_starts: Path
+) -> Iterator[None]:
+    """A test without the mark finds no stack that runs, and fails if it starts anything."""
+    if request.node.get_closest_marker("server"):
+        yield
+        return
+    before = len(started)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOPLAB_HOME", str(_home_where_nothing_starts))
+        yield
+    log = _home_where_nothing_starts / "supervisor.log"
+    if log.exists():  # also where a child of the test has started it
+        stop_stack(_home_where_nothing_starts)
+        log.unlink()
+        pytest.fail("a test without the mark `server` used the stack")
+    assert not started[before:], "a test without the mark `server` started one"
 
 
 @pytest.fixture

@@ -252,6 +252,7 @@ def test_the_settings_of_matplotlib_stay_as_they_were(by_request: list[Span]) ->
         assert matplotlib.rcParams["font.size"] == 33
 
 
+@pytest.mark.server
 def test_a_notebook_shows_a_figure_once_with_pyplot_or_without() -> None:
     draw = "from shoplab import figures\nfigures.latency({'call': [0.1, 0.2]})"
     cells = [draw, f"import matplotlib.pyplot\n{draw}"]

@@ -17,6 +17,8 @@ from shoplab.errors import LoadError
 from shoplab.measure.accuracy import measure_accuracy
 from shoplab.measure.load import MAX_REQUESTS, LoadResult, offer
 
+pytestmark = pytest.mark.server  # its own, in a thread, and seconds of load on it
+
 Handler = Callable[[str, bytes, asyncio.StreamWriter], Coroutine[None, None, None]]
 
 

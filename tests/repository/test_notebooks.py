@@ -209,6 +209,7 @@ def test_the_normal_form_is_its_own(tmp_path: Path) -> None:
     assert once.endswith("}\n")
 
 
+@pytest.mark.server
 def test_update_stores_checked_outputs_only(tmp_path: Path) -> None:
     notebook = new_notebook(
         cells=[

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import check_jsonschema
 import pytest
 import yaml
 from checkout import CHECKOUT
+from click.testing import CliRunner
 from jupyter_client.manager import start_new_kernel
 from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
@@ -25,7 +26,6 @@ from shoplab.servers.kafka.broker import SETTINGS
 COMPOSE = CHECKOUT / "docker-compose.yml"
 GITHUB = CHECKOUT / ".github"
 WORKFLOW = GITHUB / "workflows" / "ci.yml"
-CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
 
 
 def read(name: str) -> str:
@@ -47,6 +47,12 @@ def services() -> dict[str, Any]:
 # -- the files are what their tools expect --------------------------------------------------------
 
 
+def check(schema: str, path: Path) -> int:
+    """The exit status of check-jsonschema."""
+    command = ["--builtin-schema", schema, str(path)]
+    return CliRunner().invoke(check_jsonschema.main, command).exit_code
+
+
 @pytest.mark.parametrize(
     ("schema", "path", "needs"),
     [
@@ -61,10 +67,10 @@ def services() -> dict[str, Any]:
 def test_file_is_valid_and_a_broken_one_is_not(
     schema: str, path: Path, needs: str, tmp_path: Path
 ) -> None:
-    assert subprocess.run([*CHECK, schema, path]).returncode == 0
+    assert check(schema, path) == 0
     broken = tmp_path / path.name
     broken.write_text(re.sub(rf"(?m)^{needs}:", f"no-{needs}:", path.read_text()))
-    assert subprocess.run([*CHECK, schema, broken], stdout=subprocess.DEVNULL).returncode == 1
+    assert check(schema, broken) == 1
 
 
 def test_dev_container_is_an_ordinary_python_that_set_up_runs_in() -> None:

@@ -298,6 +298,7 @@ no-deps = true
 """
 
 
+@pytest.mark.server
 def test_settings_for_other_work_do_not_matter_and_pips_mirror_serves_all(
     checkout: Path, users_home: Path, tmp_path: Path
 ) -> None:
@@ -325,6 +326,7 @@ def test_settings_for_other_work_do_not_matter_and_pips_mirror_serves_all(
     assert {servers[name] for name in CERTIFICATES} == {str(CERTIFICATE)}
 
 
+@pytest.mark.server
 def test_a_certificate_that_is_not_trusted_is_said_so_with_the_remedy(
     checkout: Path, users_home: Path
 ) -> None:
@@ -338,6 +340,7 @@ def test_a_certificate_that_is_not_trusted_is_said_so_with_the_remedy(
     assert not (checkout / ".venv" / "made-from.json").exists()
 
 
+@pytest.mark.server
 def test_no_network_is_said_in_a_sentence_and_leaves_no_stamp(
     checkout: Path, users_home: Path
 ) -> None:
@@ -365,7 +368,9 @@ def test_in_condas_environment_the_courses_package_is_installed_heedless_of_pips
 # -- again, and half-way --------------------------------------------------------------------------
 
 
-def test_the_second_time_says_one_line(checkout: Path, users_home: Path) -> None:
+def test_the_second_time_says_one_line_and_another_cache_is_filled(
+    checkout: Path, users_home: Path, tmp_path: Path
+) -> None:
     complete(checkout)
     assert setup(checkout).returncode == 0
     (users_home / "servers.json").unlink()
@@ -374,6 +379,11 @@ def test_the_second_time_says_one_line(checkout: Path, users_home: Path) -> None
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert done.stdout.startswith("Ready: Python 3.")
     assert not (users_home / "servers.json").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    assert setup(checkout, HOME=str(other)).returncode == 0
+    assert (other / "servers.json").exists()
+    assert not (other / "uv.log").exists()
 
 
 def is_made(checkout: Path) -> bool:
@@ -415,18 +425,6 @@ def test_after_a_change_of_the_lock_packages_are_installed_into_what_is_there(
     assert own.endswith(f"--editable {checkout}")
     assert kept.exists()
     assert is_made(checkout)
-
-
-def test_with_another_cache_the_servers_files_are_brought_there(
-    checkout: Path, users_home: Path, tmp_path: Path
-) -> None:
-    complete(checkout)
-    assert setup(checkout).returncode == 0
-    other = tmp_path / "other"
-    other.mkdir()
-    assert setup(checkout, HOME=str(other)).returncode == 0
-    assert (other / "servers.json").exists()
-    assert not (other / "uv.log").exists()
 
 
 def test_a_cache_that_cannot_be_made_is_said_so(checkout: Path, users_home: Path) -> None:
@@ -505,17 +503,17 @@ def test_another_user_without_an_environment_is_told_what_to_do_and_it_helps(
     assert copied.stdout.strip() == f"{home}/my-course", copied.stderr
 
 
-@pytest.mark.parametrize("target", ["book", "draft", "test"])
-def test_another_user_is_told_that_nothing_can_be_built_there(elsewhere: Path, target: str) -> None:
+def test_another_user_is_told_that_nothing_can_be_built_there(elsewhere: Path) -> None:
     checkout = copy_of_checkout(elsewhere)
     complete(checkout)
     (checkout / "_build").mkdir()
-    done = as_stranger(["make", target], checkout, elsewhere / "home")
-    assert done.returncode != 0
-    assert done.stderr.startswith(
-        "This folder is not yours to write, so nothing can be built in it."
-    )
-    assert "Next: work in a copy of your own: cp -r . ~/my-course" in done.stderr
+    for target in ("book", "draft", "test"):
+        done = as_stranger(["make", target], checkout, elsewhere / "home")
+        assert done.returncode != 0
+        assert done.stderr.startswith(
+            "This folder is not yours to write, so nothing can be built in it.\n"
+            "Next: work in a copy of your own: cp -r . ~/my-course"
+        )
 
 
 # -- pip and uv, each by its own means ------------------------------------------------------------

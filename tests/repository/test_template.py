@@ -26,6 +26,7 @@ def test_a_copy_with_a_number_of_its_own_is_clean(tmp_path: Path) -> None:
     assert list(notebooks.problems(copy)) == []
 
 
+@pytest.mark.server
 def test_the_template_shows_its_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPLAB_LEDGER", str(tmp_path))
     stored = nbformat.read(TEMPLATE, as_version=4)

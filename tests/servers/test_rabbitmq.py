@@ -48,6 +48,7 @@ def test_it_serves_on_the_loopback_and_everything_of_it_ends(
     until(lambda: not left_behind(home), 15)
 
 
+@pytest.mark.server
 @installed
 def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
     server = RabbitMQ(tmp_path / "rabbitmq", tmp_path)

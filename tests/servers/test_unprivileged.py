@@ -165,6 +165,7 @@ def test_where_neither_program_is_there_both_are_named(
         postgres.require_user()
 
 
+@pytest.mark.server
 def test_whoever_we_are_now_is_good_enough() -> None:
     assert cache_directory()
     postgres.require_user()

@@ -15,6 +15,8 @@ from sqlalchemy import create_engine, text
 
 from shoplab.stack import Stack
 
+pytestmark = pytest.mark.server
+
 
 def test_the_servers_listen_on_the_loopback_only() -> None:
     with Stack() as stack:

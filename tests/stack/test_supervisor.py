@@ -314,6 +314,7 @@ def test_a_home_that_cannot_be_written_is_one_sentence(
     assert "SHOPLAB_HOME" in caught.value.next_step
 
 
+@pytest.mark.server
 def test_a_long_home_has_short_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path.joinpath(*["a long directory name with an é"] * 6)
     deep.mkdir(parents=True)

@@ -137,6 +137,7 @@ def test_kafka_settings_for_a_cluster_that_wants_a_password(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("kind", ["redis", "postgres", "kafka", "rabbitmq"])
 def test_a_server_that_accepts_and_says_nothing_is_given_up(
     monkeypatch: pytest.MonkeyPatch, kind: str
