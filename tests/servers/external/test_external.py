@@ -142,7 +142,7 @@ def test_kafka_settings_for_a_cluster_that_wants_a_password(
 def test_a_server_that_accepts_and_says_nothing_is_given_up(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(door, "DEADLINE", 2.0)
+    monkeypatch.setattr(door, "DEADLINE", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         host = f"127.0.0.1:{mute.getsockname()[1]}"
         accepting = threading.Thread(target=lambda: held.append(mute.accept()), daemon=True)

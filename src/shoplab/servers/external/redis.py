@@ -60,6 +60,7 @@ def _try(client: redis.Redis) -> None:
     """Use each kind of thing that notebooks use, under names of our own, and remove it."""
     name = f"shoplab-ready-{secrets.token_hex(3)}"
     text, row, record, log = (f"{name}-{kind}" for kind in ("text", "list", "hash", "stream"))
+    client.ping()  # apart: where nobody answers, nothing has to be removed
     try:
         client.set(text, "ready")
         client.rpush(row, "ready")
@@ -68,6 +69,6 @@ def _try(client: redis.Redis) -> None:
         client.publish(name, "ready")
         client.exists(text, row, record, log)
     finally:
-        for key in (text, row, record, log):
-            with suppress(redis.RedisError):
+        with suppress(redis.RedisError):
+            for key in (text, row, record, log):
                 client.delete(key)
