@@ -138,14 +138,15 @@ class Lab:
         self,
         base: str,
         partitions: int = 1,
-        replicas: int = 1,
+        replicas: int = -1,
         *,
         cluster: PrivateCluster | None = None,
         **config: Any,
     ) -> str:
         """Create a topic and return its name; it is new and empty, also when a cell runs again.
 
-        ``config`` are the topic's settings with underscores: ``retention_bytes=1_000_000``.
+        Without ``replicas`` the cluster makes as many as it does by default, the local one a single
+        one. ``config`` are the topic's settings with underscores: ``retention_bytes=1_000_000``.
         """
         return self._belongings.topic(
             self.name(base),

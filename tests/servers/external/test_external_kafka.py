@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from certificates import Certificate, make_certificate
 from kafka import KafkaAdminClient
+from kafka.errors import InvalidReplicationFactorError
 
+from shoplab import Lab
 from shoplab.errors import ServerError
 from shoplab.ports import free_ports
 from shoplab.servers import external
@@ -17,6 +21,7 @@ from shoplab.servers.external import door
 from shoplab.servers.kafka.broker import Broker
 from shoplab.servers.kafka.sessions import USUAL_LEAST, session_timeout
 from shoplab.servers.kafka.setup import set_up
+from shoplab.stack import PrivateCluster
 
 LISTENERS = ("OPEN", "SECURED", "GUARDED", "MISLED", "NAMELESS")
 
@@ -284,3 +289,24 @@ def test_the_least_session_timeout_is_the_broker_s_or_the_usual_one(kafka: ManyD
     }
     with KafkaAdminClient(bootstrap_servers=kafka.doors["GUARDED"], **guest) as admin:
         assert session_timeout(admin, 1500) == USUAL_LEAST
+
+
+class TwoCopies(Broker):
+    """A broker that by default makes two copies of a topic, and as it is alone cannot make any."""
+
+    def _properties(self) -> str:
+        return f"{super()._properties()}default.replication.factor=2\n"
+
+
+def test_a_topic_has_as_many_copies_as_the_cluster_makes_by_default(tmp_path: Path) -> None:
+    client, controller = free_ports(2)
+    broker = TwoCopies(1, tmp_path / "kafka", tmp_path, set_up(), {1: (client, controller)})
+    broker.start()
+    try:
+        with Lab("test", traced=False) as lab:
+            cluster = cast(PrivateCluster, SimpleNamespace(kafka=broker.settings()))
+            with pytest.raises(InvalidReplicationFactorError):
+                lab.topic("orders", cluster=cluster)
+            lab.topic("orders", replicas=1, cluster=cluster)
+    finally:
+        broker.stop()
