@@ -155,6 +155,20 @@ def test_a_halted_server_that_is_killed_leaves_no_child(make_server: Make, kind:
     server.resume()
 
 
+def test_children_of_a_halted_server_that_somebody_else_kills_end_with_the_stop(
+    make_server: Make,
+) -> None:
+    server = make_server("postgres")
+    server.start()
+    children = psutil.Process(server.pid).children(recursive=True)
+    server.halt()
+    server.process.kill()
+    server.process.wait()
+    assert any(child.is_running() for child in children)
+    server.stop()
+    until(lambda: not any(child.is_running() for child in children))
+
+
 def test_nobody_answers_while_a_server_is_halted(make_server: Make) -> None:
     server = make_server("redis")
     server.start()

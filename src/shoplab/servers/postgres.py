@@ -86,8 +86,10 @@ def require_user() -> None:
 
 
 def _template() -> Path:
-    """Formatted data that every server starts from a copy of, made by the first: in a fifth of the
-    time of ``initdb``, and without what it insists on."""
+    """Formatted data: the first server makes them, and every other starts from a copy.
+
+    That takes a fifth of ``initdb``'s time, and nothing of what ``initdb`` insists on.
+    """
     kind = version().replace(" ", "-").lower()
     return cache_directory() / f"{kind}-{short_hash(' '.join(INITDB))}"
 

@@ -244,27 +244,29 @@ class Server(ABC):
 
     def stop(self) -> None:
         """Stop politely, by SIGKILL after ``stop_timeout`` seconds. Safe to repeat."""
-        if self.process is not None and self.alive:
-            members = families.family(self.process.pid)
-            self.process.send_signal(self.stop_signal)
-            self.resume()  # one that is halted hears the signal only then
-            try:
-                self.process.wait(self.stop_timeout)
-            except subprocess.TimeoutExpired:
-                self.kill()
-            families.end(members)
+        if self.process is None or not self.alive:
+            return self.kill()
+        members = families.family(self.process.pid)
+        self.process.send_signal(self.stop_signal)
+        self.resume()  # one that is halted hears the signal only then
+        try:
+            self.process.wait(self.stop_timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        families.end(members)
 
     def kill(self) -> None:
         """End the process, with all that it has started, as a crash does, by SIGKILL.
 
         Safe to repeat.
         """
+        members = self._halted  # its children, if somebody else has killed it
         if self.process is not None and self.alive:
-            members = families.family(self.process.pid)
+            members = members | families.family(self.process.pid)
             self.process.kill()
             self.process.wait()
-            families.end(members)
-            self._halted = set()
+        families.end(members)
+        self._halted = set()
 
     def halt(self) -> None:
         """Halt the server, as SIGSTOP does; return when all its threads and children stand still.
