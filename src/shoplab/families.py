@@ -61,9 +61,11 @@ def resume(halted: Family) -> None:
 
 def is_halted(pid: int) -> bool:
     """Whether no thread of a process runs, whoever has halted it; its children do not count."""
-    with suppress(psutil.NoSuchProcess):
-        return "T" in (states := _states(psutil.Process(pid))) and states <= STILL
-    return False
+    try:
+        states = _states(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
+    return "T" in states and states <= STILL
 
 
 def end(processes: Family) -> None:

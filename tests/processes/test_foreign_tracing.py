@@ -12,15 +12,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from shoplab.environment import for_processes
+
 PROGRAM = """
 from shoplab import Lab
+from shoplab.measure.spans import sending
 
 lab = Lab("00-0", service="customer")
 
 import json
 import requests
 from fastapi import FastAPI
-from shoplab.measure.spans import sending
 
 def bank_service():
     app = FastAPI()
@@ -80,7 +82,7 @@ UNFIT = {
 def run(*command: str, **variables: str) -> dict[str, object]:
     done = subprocess.run(
         [*command],
-        env={**os.environ, **variables},
+        env=for_processes(os.environ) | variables,
         capture_output=True,
         text=True,
         timeout=90,

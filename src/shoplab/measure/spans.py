@@ -22,9 +22,6 @@ from types import ModuleType
 from typing import Any
 
 from opentelemetry import context, trace
-from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
-    BaseInstrumentor,  # its module tells type checkers to pass it over
-)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON
@@ -105,8 +102,11 @@ def record_spans(service: str, directory: Path) -> None:
 
 
 def _install() -> None:
-    # This import fails where the user's settings name a propagator that is not installed here.
+    # Importing these fails where the user's settings name a propagator that is not installed.
     from opentelemetry import propagate
+    from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
+        BaseInstrumentor,  # its module tells type checkers to pass it over
+    )
 
     global _provider
     for kind in BaseInstrumentor.__subclasses__():
