@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,20 @@ from shoplab.stack.leftovers import left_behind
 from shoplab.stack.wire import Down
 from shoplab.waiting import until
 
+STARTED_BEFORE = pytest.StashKey[int]()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the mark to whatever uses a fixture that starts a server."""
     for item in items:
         if STARTERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Count what was started before the fixtures of a test, which may be its module's."""
+    item.stash[STARTED_BEFORE] = len(started)
 
 
 def stop_stack(home: Path) -> None:
@@ -67,16 +76,20 @@ def _whoever_starts_a_server_has_the_mark(
     if request.node.get_closest_marker("server"):
         yield
         return
-    before = len(started)
+    before = request.node.stash[STARTED_BEFORE]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOPLAB_HOME", str(_home_where_nothing_starts))
         yield
-    log = _home_where_nothing_starts / "supervisor.log"
-    if log.exists():  # also where a child of the test has started it
+    # What a child of the test has started shows in the home: a stack's log, a lab's directory.
+    left = [
+        *_home_where_nothing_starts.glob("supervisor.log"),
+        *_home_where_nothing_starts.glob("runs"),
+    ]
+    if left:
         stop_stack(_home_where_nothing_starts)
-        log.unlink()
-        pytest.fail("a test without the mark `server` used the stack")
-    assert not started[before:], "a test without the mark `server` started one"
+        shutil.rmtree(_home_where_nothing_starts)
+        _home_where_nothing_starts.mkdir()
+    assert not left and not started[before:], "a test without the mark `server` started one"
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ import os
 import re
 import sys
 
-STARTERS = {"home", "installation", "installs", "kafka", "lab", "local", "place", "traced"}
+STARTERS = {
+    *("database", "home", "installation", "installs", "kafka"),
+    *("lab", "local", "notebook", "place", "server", "traced"),
+}
 """The fixtures that start a server or a service, or make what does."""
 
 SERVERS = re.compile(

@@ -83,6 +83,7 @@ def test_close_ends_the_processes_and_removes_the_directory(lab):
     lab.close()
 
 
+@pytest.mark.server
 def test_a_failed_block_keeps_the_logs():
     with pytest.raises(ZeroDivisionError), Lab("00-0", traced=False) as lab:
         lab.run(print, "begun").wait()
@@ -101,6 +102,7 @@ def test_close_reports_a_process_that_died_and_keeps_its_log(lab, capsys):
     assert "ValueError: out of stock" in worker.log.read_text()
 
 
+@pytest.mark.server
 def test_two_labs_of_a_program_live_side_by_side():
     first, second = Lab("00-0", traced=False), Lab("00-0", traced=False)
     try:
@@ -153,6 +155,7 @@ with Lab("00-0", traced=False):
 """
 
 
+@pytest.mark.server
 def test_an_amazon_profile_of_the_users_does_not_count():
     done = subprocess.run(
         [sys.executable, "-c", SQS],

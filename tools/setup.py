@@ -43,16 +43,16 @@ UNTRUSTED = (
     "Set-up failed: the certificate of the package registry, or of a proxy before it, "
     "is not trusted"
 )
-SERVERS = "--servers"
-STARTED = float(sys.argv[2]) if sys.argv[2:] else time.monotonic()
+SECOND_HALF = sys.argv[1:2] == ["--servers"]
+STARTED = float(sys.argv[2]) if SECOND_HALF and sys.argv[2:] else time.monotonic()
 
 
 def main() -> None:
     """Do what is left to do."""
     try:
-        if sys.argv[1:2] != [SERVERS]:
+        if not SECOND_HALF:
             set_up_packages()
-            os.execv(PYTHON, [str(PYTHON), "-I", __file__, SERVERS, str(STARTED)])
+            os.execv(PYTHON, [str(PYTHON), "-I", __file__, "--servers", str(STARTED)])
         set_up_servers()
     except KeyboardInterrupt:
         sys.exit("\nSet-up was stopped. The next make takes it up again.")
@@ -185,7 +185,7 @@ def fail(what: str, next_step: str) -> NoReturn:
 @cache
 def environment() -> dict[str, str]:
     """What pip, uv and the jars' download see of the user's variables and of pip's own files."""
-    python = sys.executable if sys.argv[1:2] == [SERVERS] else PYTHON
+    python = sys.executable if SECOND_HALF else PYTHON
     asked = {k: v for k, v in os.environ.items() if k == "PIP_CONFIG_FILE" or k[:4] != "PIP_"}
     pip = (python, "-I", "-m", "pip", "config", "list", "-vvv")  # a file may say `quiet`
     answer = subprocess.run(pip, env=asked, stdout=subprocess.PIPE, text=True)

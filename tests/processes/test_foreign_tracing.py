@@ -12,7 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from shoplab.environment import for_processes
+
+pytestmark = pytest.mark.server
 
 PROGRAM = """
 from shoplab import Lab

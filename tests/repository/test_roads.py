@@ -267,6 +267,7 @@ def test_readme_asks_for_the_disk_space_that_the_doctor_looks_for() -> None:
     assert re.findall(r"[\d.]+ GB", read("README.md")) == [needed, needed]
 
 
+@pytest.mark.server
 def test_a_kernel_of_an_unattended_run_says_nothing_of_its_own(tmp_path: Path) -> None:
     shutil.copy(CHECKOUT / "Makefile", tmp_path)
     settings = "_build/ipython/profile_default/ipython_kernel_config.json"

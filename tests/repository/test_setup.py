@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import hashlib
 import io
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -192,23 +197,37 @@ def checkout(tmp_path: Path) -> Path:
     return copy_of_checkout(tmp_path)
 
 
-def complete(checkout: Path) -> Path:
-    """Give the checkout an environment that is complete; return its stamp.
+def script(checkout: Path) -> dict[str, Any]:
+    """What the checkout's tools/setup.py defines."""
+    return runpy.run_path(str(checkout / "tools" / "setup.py"))
 
-    It has a stand-in for the course's package; pip is that of the Python that runs the tests.
+
+@cache
+def environment_to_copy() -> Path:
+    """A virtual environment with stand-ins for uv and the course's package.
+
+    pip is that of the Python that runs the tests.
     """
-    venv = checkout / ".venv"
+    venv = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, venv)
+    venv.chmod(0o755)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     packages = next(venv.glob("lib/python*/site-packages"))
     for name, text in PACKAGE.items():
         (packages / name).parent.mkdir(exist_ok=True)
         (packages / name).write_text(text)
-    program(venv / "bin" / "uv", UV.partition("\n")[2])
     own = next(path for path in sys.path if path.endswith("site-packages"))
     (packages / "own.pth").write_text(f"{own}\n")
-    code = "import setup; setup.record(setup.STAMP)"
-    subprocess.run([venv / "bin" / "python", "-c", code], cwd=checkout / "tools", check=True)
-    return venv / "made-from.json"
+    program(venv / "bin" / "uv", UV.partition("\n")[2])
+    return venv
+
+
+def complete(checkout: Path) -> Path:
+    """Give the checkout an environment that is complete; return its stamp."""
+    shutil.copytree(environment_to_copy(), checkout / ".venv", symlinks=True)
+    made = script(checkout)
+    made["record"](made["STAMP"])
+    return checkout / ".venv" / "made-from.json"
 
 
 def setup(checkout: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -387,9 +406,8 @@ def test_the_second_time_says_one_line_and_another_cache_is_filled(
 
 
 def is_made(checkout: Path) -> bool:
-    code = "import setup; raise SystemExit(setup.made() != setup.wanted())"
-    python = checkout / ".venv" / "bin" / "python"
-    return subprocess.run([python, "-c", code], cwd=checkout / "tools").returncode == 0
+    made = script(checkout)
+    return bool(made["made"]() == made["wanted"]())
 
 
 def test_an_environment_made_from_something_else_is_not_taken_for_ready(checkout: Path) -> None:
@@ -527,13 +545,11 @@ INSTALL = {
 
 def environment(**variables: str) -> dict[str, str]:
     """What set-up lets pip and uv see."""
-    code = "import json, setup; print(json.dumps(setup.environment()))"
-    command = [sys.executable, "-c", code, "--servers"]
-    given = os.environ | variables
-    said = subprocess.run(
-        command, cwd=CHECKOUT / "tools", env=given, stdout=subprocess.PIPE, check=True
-    )
-    seen: dict[str, str] = json.loads(said.stdout)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        patch.setattr("sys.argv", ["setup.py", "--servers"])  # so that pip is our own
+        seen: dict[str, str] = script(CHECKOUT)["environment"]()
     return seen
 
 
