@@ -298,6 +298,7 @@ class TwoCopies(Broker):
         return f"{super()._properties()}default.replication.factor=2\n"
 
 
+@pytest.mark.server
 def test_a_topic_has_as_many_copies_as_the_cluster_makes_by_default(tmp_path: Path) -> None:
     client, controller = free_ports(2)
     broker = TwoCopies(1, tmp_path / "kafka", tmp_path, set_up(), {1: (client, controller)})
