@@ -17,6 +17,7 @@ import redis
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
+from shoplab import cli
 from shoplab.commands import commands
 from shoplab.errors import ServerError
 from shoplab.locks import exclusive
@@ -245,10 +246,17 @@ def test_a_cluster_of_two_is_refused_before_anything_starts(home: Path) -> None:
         *(("SHOPLAB_CACHE", command) for command in ("setup", "doctor")),
     ],
 )
-def test_no_command_ends_in_a_traceback_where_home_cannot_be(variable: str, command: str) -> None:
-    unset = {"SHOPLAB_HOME": "", "SHOPLAB_CACHE": "", "XDG_CACHE_HOME": "", "XDG_STATE_HOME": ""}
-    status, said = shoplab(command, **unset | {variable: "/dev/null"})
-    assert status == 1
+def test_no_command_ends_in_a_traceback_where_home_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], variable: str, command: str
+) -> None:
+    for name in ("SHOPLAB_HOME", "SHOPLAB_CACHE", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "/dev/null")
+    monkeypatch.setattr("sys.argv", ["shoplab", command])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = "".join(capfd.readouterr())
+    assert ended.value.code == 1
     assert "Traceback" not in said
     assert "cannot be used: Not a directory" in said
     assert "directory that is yours to write" in said
