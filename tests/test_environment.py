@@ -70,12 +70,13 @@ def test_set_up_sees_nothing_that_redirects_an_installation() -> None:
 
 
 def test_one_mirror_serves_pip_and_uv_a_variable_before_a_file() -> None:
-    listed = (
+    listed = (  # as pip lists two files, one after another
         "global.user='true'\n"
-        "global.index-url='http://global'\n"
-        "global.trusted-host='one\\n  two'\n"
+        "global.index-url='http://machine'\n"
         "install.index-url='http://install'\n"
         "install.target='t'\n"
+        "global.index-url='http://user'\n"
+        "global.trusted-host='one\\n  two'\n"
         "download.index-url='http://download'\n"
     )
     hosts = {"PIP_TRUSTED_HOST": "one two", "UV_INSECURE_HOST": "one two"}

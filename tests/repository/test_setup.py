@@ -558,14 +558,16 @@ def installs(
     request: pytest.FixtureRequest, users_home: Path, tmp_path: Path
 ) -> Callable[..., bool]:
     """Whether pip, or uv, can install version 1 of a package from where the user says it is."""
-    lock, target = tmp_path / "lock.txt", tmp_path / "target"
+    lock = tmp_path / "lock.txt"
     lock.write_text(locked(ONE))
-    command = [*INSTALL[request.param], "--require-hashes", "-r", lock, "--target", target]
+    command = [*INSTALL[request.param], "--require-hashes", "-r", lock, "--target"]
     at_once = {"UV_NO_CACHE": "1", "UV_HTTP_RETRIES": "0", "PIP_RETRIES": "0"}
 
     def install(**variables: str) -> bool:
-        done = subprocess.run(command, env=environment(**variables) | at_once, cwd=tmp_path)
-        return done.returncode == 0 and (target / "tiny.py").exists()
+        target = tempfile.mkdtemp(dir=tmp_path)
+        seen = environment(**variables) | at_once
+        done = subprocess.run([*command, target], env=seen, cwd=tmp_path)
+        return done.returncode == 0 and Path(target, "tiny.py").exists()
 
     return install
 
