@@ -181,8 +181,7 @@ class Lab:
         self._cells.end_earlier()
         job = self._job(factory, arguments, keywords, name, traced)
         limits = Limits(threads, backlog, limit_concurrency)
-        with announced(f"Starting {job.name} ..."):
-            service = Service(job, limits, port=port, wait=self._starting is None)
+        service = Service(job, limits, port=port, wait=self._starting is None)
         self._hold(service)
         if self._starting is not None:
             self._starting.append(service)
@@ -205,9 +204,8 @@ class Lab:
             yield
         finally:
             self._starting = None
-        with announced(f"Starting {', '.join(service.name for service in starting)} ..."):
-            for service in starting:
-                service.await_ready()
+        for service in starting:
+            service.await_ready()
 
     def run(
         self,
