@@ -15,9 +15,10 @@ import pytest
 
 from shoplab import Lab
 from shoplab.claims import claim
-from shoplab.errors import ClaimError, DeadlineError, ProcessError
+from shoplab.errors import ClaimError, DeadlineError, LabError, ProcessError
 from shoplab.measure.load import offer
 from shoplab.measure.records import read_records
+from shoplab.paths import home_directory
 
 
 @pytest.fixture
@@ -221,3 +222,13 @@ def test_a_claim_is_recorded_under_the_notebook_of_the_lab(lab, tmp_path, monkey
             unit="emails lost",
             holds=lambda control, treatment: treatment == 0 < control,
         )
+
+
+def test_what_a_lab_did_not_foresee_is_one_sentence_with_a_log(monkeypatch):
+    monkeypatch.setattr("shoplab.lab.Run", lambda number: 1 / 0)
+    with pytest.raises(LabError) as caught:
+        Lab("00-0")
+    assert "did not foresee: ZeroDivisionError('division by zero')" in caught.value.what
+    log = home_directory() / "errors.log"
+    assert f"report this, please, with {log} and what `shoplab doctor` says" in str(caught.value)
+    assert "ZeroDivisionError: division by zero" in log.read_text()

@@ -18,11 +18,12 @@ from shoplab.cells import Cells, in_ipython
 from shoplab.claims import Value as Measured
 from shoplab.claims import claim, ledger_directory
 from shoplab.environment import apply_here
-from shoplab.errors import ProcessError, SetupError
+from shoplab.errors import LabError, ProcessError, SetupError, unforeseen
 from shoplab.measure.lag import LagRecording, lag, watch_lag
 from shoplab.measure.load import Body, LoadResult, offer
 from shoplab.measure.members import members
 from shoplab.measure.records import PATIENCE, read_records
+from shoplab.paths import error_log
 from shoplab.processes import Job, Limits, Process, Service, Worker
 from shoplab.processes.carry import function_name
 from shoplab.run import Run
@@ -58,6 +59,14 @@ class Lab:
 
     def __init__(self, number: str, *, service: str = "notebook", traced: bool = True) -> None:
         """Make the run's directory; no server starts yet. ``SetupError`` where asserts are off."""
+        try:
+            self._open(number, service, traced)
+        except LabError:
+            raise
+        except Exception as error:
+            raise unforeseen(error, error_log()) from error
+
+    def _open(self, number: str, service: str, traced: bool) -> None:
         _check_that_asserts_run()
         apply_here()
         _close_earlier(number)
