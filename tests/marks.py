@@ -17,8 +17,8 @@ STARTERS = {
 """The fixtures that start a server or a service, or make what does."""
 
 SERVERS = re.compile(
-    r"shoplab\.(stack\.supervisor|processes\.child)|kafka\.Kafka|ipykernel|/(initdb|postgres) (?!--version)"
-    r"|(redis|valkey|rabbitmq)-server (?!--version)"
+    r"shoplab\.(stack\.supervisor|processes\.child)|kafka\.Kafka|ipykernel"
+    r"|/(initdb|postgres|(redis|valkey|rabbitmq)-server) (?!--version)"
 )
 """In the command line of a server, a service or a kernel."""
 
