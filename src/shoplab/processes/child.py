@@ -112,6 +112,9 @@ def _serve(name: str, application: Any, serving: Serving, *, traced: bool) -> No
 
 
 def _end_with_parent(lifeline: int) -> None:
+    # A signal that came while the process was halted may be given to any thread that takes it, and
+    # only the main one runs Python's handlers: asleep in a system call, it would never hear of it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     while os.read(lifeline, 1):
         pass
     os._exit(1)
