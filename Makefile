@@ -99,8 +99,8 @@ lock: setup ## make requirements.txt anew from pyproject.toml
 
 _build:
 	@mkdir -p $@ 2>/dev/null && test -w $@ || { \
-		echo "This folder is not yours to write, so nothing can be built in it." >&2; \
-		echo "Next: work in a copy of your own: $(copy)" >&2; exit 1; }
+		echo 'This folder is not yours to write, so nothing can be built in it.' >&2; \
+		echo 'Next: work in a copy of your own: `$(copy)`.' >&2; exit 1; }
 
 # A kernel warns at each start that it speaks over the loopback in plain text.
 quiet_kernels := _build/ipython/profile_default/ipython_kernel_config.json

@@ -67,7 +67,8 @@ def set_up_packages() -> None:
     if not os.access(CHECKOUT, os.W_OK):
         fail(
             f"{VENV} is not complete, or not yours to run, and you may not write there",
-            f"ask its owner to run `make setup`, or work in a copy of your own: {COPY}",
+            "ask its owner to run `make setup` with a Python that you can run, too, or work in a "
+            f"copy of your own: `{COPY}`",
         )
     with only_one():
         found = made()
@@ -94,9 +95,8 @@ def set_up_servers() -> None:
         return
     say("Kafka's jars, and a cache that makes its start quick")
     run(sys.executable, "-m", "shoplab.cli", "setup", or_else="do what the message above names")
-    with suppress(
-        OSError
-    ):  # a shared cache that is complete may be read-only: look again each time
+    # A cache that several users share may be complete and read-only: then look again each time.
+    with suppress(OSError):
         record(stamp)
 
 
@@ -111,7 +111,7 @@ def wanted() -> dict[str, object]:
 def made() -> dict[str, object]:
     """What `.venv` was made from; empty where there is none, or none that runs."""
     try:
-        subprocess.run([PYTHON, "-c", ""], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([PYTHON, "-I", "-c", ""], check=True, stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
         return {}
     return read(STAMP)
@@ -150,7 +150,7 @@ def make_environment() -> None:
     try:
         run(*pip, *lock, or_else=NETWORK)
     except SystemExit:
-        if "CERTIFICATE_VERIFY_FAILED" in log.read_text(errors="replace"):
+        if log.exists() and "CERTIFICATE_VERIFY_FAILED" in log.read_text(errors="replace"):
             fail(UNTRUSTED, RULES["TRUST"])
         raise
 

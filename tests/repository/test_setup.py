@@ -514,7 +514,7 @@ def test_another_user_without_an_environment_is_told_what_to_do_and_it_helps(
     done = as_stranger(["make", "setup", f"PYTHON={sys.executable}"], checkout, home)
     assert done.returncode != 0
     assert "is not complete, or not yours to run, and you may not write there" in done.stderr
-    remedy = done.stderr.partition("copy of your own: ")[2].splitlines()[0].removesuffix(".")
+    remedy = done.stderr.partition("copy of your own: `")[2].partition("`")[0]
     for folder in (checkout, *checkout.rglob("*")):
         folder.chmod(0o555)
     copied = as_stranger(["sh", "-c", f"{remedy} && touch .setup.lock && pwd"], checkout, home)
@@ -530,7 +530,7 @@ def test_another_user_is_told_that_nothing_can_be_built_there(elsewhere: Path) -
         assert done.returncode != 0
         assert done.stderr.startswith(
             "This folder is not yours to write, so nothing can be built in it.\n"
-            "Next: work in a copy of your own: cp -r . ~/my-course"
+            f"Next: work in a copy of your own: `{script(CHECKOUT)['COPY']}`.\n"
         )
 
 
