@@ -10,6 +10,8 @@ from kernels import Kernel, kernel
 
 from shoplab.waiting import until
 
+pytestmark = pytest.mark.server  # a kernel, and what is started in it
+
 SET_UP = """
 import time
 import psutil

@@ -226,6 +226,8 @@ def test_lag_and_members_of_a_cluster_of_ones_own(lab):
         assert lab.members(group, cluster=cluster) == 1
         assert lab.members(group) == 0
         consumer.commit()
+        consumer.close()
+    producer.close()
     assert list(recording.lag[[0, -1]]) == [1, 0]
     assert lab.lag(orders, group, cluster=cluster) == 0
     with pytest.raises(LagError, match=orders):

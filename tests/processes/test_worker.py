@@ -78,6 +78,34 @@ def test_a_worker_that_will_not_stop_is_killed_after_the_grace(lab, tmp_path):
     assert worker.wait() == -signal.SIGKILL
 
 
+def test_a_stop_that_nobody_has_heard_is_asked_for_again(lab, tmp_path):
+    def deaf_at_first(notes):
+        leave = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, leave))
+        note_and_wait(notes)
+
+    notes = tmp_path / "notes"
+    worker = lab.run(deaf_at_first, notes)
+    lab.until(begun(notes))
+    worker.stop()
+    assert notes.read_text() == "closed"
+
+
+def test_a_stop_that_takes_its_time_is_not_disturbed(lab, tmp_path):
+    def thorough(notes):
+        try:
+            note_and_wait(notes)
+        finally:
+            time.sleep(1)
+            notes.write_text("tidy")
+
+    notes = tmp_path / "notes"
+    worker = lab.run(thorough, notes)
+    lab.until(begun(notes))
+    worker.stop()
+    assert notes.read_text() == "tidy" and worker.wait() == 0
+
+
 def test_an_exception_is_in_the_log_and_in_the_error_with_its_source_line(lab):
     def charge(order):
         raise ValueError(f"no price for {order}")

@@ -122,6 +122,7 @@ def _end_with_parent(lifeline: int) -> None:
 
 def _leave(signum: int, frame: FrameType | None) -> None:
     """Turn SIGTERM into SystemExit, so that the function's ``finally`` blocks run."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # our parent may ask again, while they do
     sys.exit(0)
 
 

@@ -29,6 +29,14 @@ STOP_TIMEOUT = 5.0
 """Seconds between the polite stop and SIGKILL: time for ``finally: consumer.close()``."""
 
 
+AGAIN = 0.5
+"""Seconds after which a process that goes on is asked to stop once more.
+
+Only Python's main thread reacts to a signal. Where another one takes it, which happens after a
+halt, the main thread stays in its system call and learns nothing.
+"""
+
+
 class Process:
     """One function in an operating-system process of its own.
 
@@ -76,12 +84,14 @@ class Process:
         self._raise_if_died()
         self._death_known = True
         if self._process is not None and self.alive:
-            self._process.terminate()
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGCONT)  # what is halted hears nothing before
-            try:
-                self._process.wait(timeout)
-            except subprocess.TimeoutExpired:
+            if self.halted:
+                families.resume(families.family(self._process.pid))
+            for patience in (min(AGAIN, timeout), max(0.0, timeout - AGAIN)):
+                self._process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(patience)
+                    break
+            else:
                 self._process.kill()
         self._reap()
 
