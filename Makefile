@@ -45,8 +45,8 @@ help: ## say what there is (this list)
 	@echo
 	@echo "Each sets up what it needs by itself, once. PYTHON=python3.12 chooses the Python."
 
-# What builds needs a folder that may be written; whoever reads and runs (`make lab`) does not.
-book draft test: | _build
+# Whatever builds or checks writes into this folder; whoever reads and runs (`make lab`) need not.
+book draft test test-quick test-servers test-book check format lock: | _build
 
 book: setup ## run every notebook against live servers, build the HTML book
 	@$(python) tools/book.py

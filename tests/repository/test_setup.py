@@ -525,7 +525,7 @@ def test_another_user_is_told_that_nothing_can_be_built_there(elsewhere: Path) -
     checkout = copy_of_checkout(elsewhere)
     complete(checkout)
     (checkout / "_build").mkdir()
-    for target in ("book", "draft", "test"):
+    for target in ("book", "draft", "test", "test-quick", "check"):
         done = as_stranger(["make", target], checkout, elsewhere / "home")
         assert done.returncode != 0
         assert done.stderr.startswith(
