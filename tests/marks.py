@@ -11,7 +11,7 @@ import re
 import sys
 
 STARTERS = {
-    *("database", "home", "installation", "installs", "kafka"),
+    *("database", "home", "installation", "kafka"),
     *("lab", "local", "notebook", "place", "server", "traced"),
 }
 """The fixtures that start a server or a service, or make what does."""

@@ -203,7 +203,7 @@ def doors(tmp_path: Path) -> Path:
     shutil.copy(CHECKOUT / "Makefile", tmp_path)
     for name, text in {
         "tools/setup": "exit 0",
-        ".venv/bin/python": "echo began >> calls; env > seen; sleep 0.2; echo ended >> calls",
+        ".venv/bin/python": "echo began >> calls; env > seen; sleep $EACH; echo ended >> calls",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -213,7 +213,8 @@ def doors(tmp_path: Path) -> Path:
 
 def call(doors: Path, *arguments: str, **variables: str) -> None:
     command = ["make", *arguments]
-    subprocess.run(command, cwd=doors, env=os.environ | variables, check=True)
+    environment = os.environ | {"EACH": "0"} | variables
+    subprocess.run(command, cwd=doors, env=environment, check=True)
 
 
 # Python's own, as kernels and children never see them either; then those of the programs that run.
@@ -252,7 +253,7 @@ def test_no_door_lets_in_settings_for_other_work(doors: Path, target: str) -> No
 
 
 def test_two_doors_open_one_after_the_other_whatever_j_says(doors: Path) -> None:
-    call(doors, "-j4", "test", "book", MAKEFLAGS="")
+    call(doors, "-j4", "test", "book", MAKEFLAGS="", EACH="0.3")
     assert (doors / "calls").read_text().split() == ["began", "ended"] * 2
 
 

@@ -30,6 +30,8 @@ from strangers import as_stranger, open_folder, stranger
 
 from shoplab.environment import CERTIFICATES
 
+pytestmark = pytest.mark.server  # some start a registry, and all together take long
+
 FILES = (
     "Makefile",
     "pyproject.toml",
@@ -317,7 +319,6 @@ no-deps = true
 """
 
 
-@pytest.mark.server
 def test_settings_for_other_work_do_not_matter_and_pips_mirror_serves_all(
     checkout: Path, users_home: Path, tmp_path: Path
 ) -> None:
@@ -345,7 +346,6 @@ def test_settings_for_other_work_do_not_matter_and_pips_mirror_serves_all(
     assert {servers[name] for name in CERTIFICATES} == {str(CERTIFICATE)}
 
 
-@pytest.mark.server
 def test_a_certificate_that_is_not_trusted_is_said_so_with_the_remedy(
     checkout: Path, users_home: Path
 ) -> None:
@@ -359,7 +359,6 @@ def test_a_certificate_that_is_not_trusted_is_said_so_with_the_remedy(
     assert not (checkout / ".venv" / "made-from.json").exists()
 
 
-@pytest.mark.server
 def test_no_network_is_said_in_a_sentence_and_leaves_no_stamp(
     checkout: Path, users_home: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_notebook_runs_on_ordinary_servers(
     assert not (home / "servers").exists(), "a local server was started"
 
 
+@pytest.mark.server
 def test_a_consumer_gets_the_shortest_session_that_an_ordinary_kafka_allows(
     variables: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

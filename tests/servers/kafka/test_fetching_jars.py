@@ -63,7 +63,7 @@ class Answer(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if fault == "slow":
-            self.server.released.wait(1.5)
+            self.server.released.wait(0.7)
         if fault == "changed":
             content = content[:-1] + b"?"
         if fault in ("cut", "short", "stalled"):
