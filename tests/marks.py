@@ -18,7 +18,7 @@ STARTERS = {
 
 SERVERS = re.compile(
     r"shoplab\.(stack\.supervisor|processes\.child)|kafka\.Kafka|ipykernel"
-    r"|/(initdb|postgres|(redis|valkey|rabbitmq)-server) (?!--version)"
+    r"|/(initdb|postgres|(redis|valkey|rabbitmq)-server)(?!\S| --version)"
 )
 """In the command line of a server, a service or a kernel."""
 
