@@ -30,6 +30,7 @@ LIMITS: Advice = (
     ("insufficient memory", MORE_MEMORY),
     ("annot allocate memory", MORE_MEMORY),
     ("failed to map segment", MORE_MEMORY),
+    ("exit status -11", MORE_MEMORY),  # of a program that got no memory and did not look
     ("Too many open files", MORE_FILES),
     ("File too large", LARGER_FILES),
 )
@@ -38,6 +39,7 @@ LIMITS: Advice = (
 
 SIGNALS = {
     signal.SIGKILL: f"if that was the system, short of memory: {MORE_MEMORY}",
+    signal.SIGSEGV: f"if its memory is limited, {MORE_THREADS}",
     signal.SIGXCPU: f"raise the limit of a program's time with `ulimit -t unlimited`, {_AGAIN}",
     signal.SIGXFSZ: LARGER_FILES,
 }

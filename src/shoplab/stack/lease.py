@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -95,22 +96,12 @@ class Lease:
         try:
             self._channel.send(question)
             while True:
-                message = self._receive(limit)
+                message = _receive(self._channel, limit, lambda: self._supervisor)
                 # Another id is the answer to what Ctrl+C interrupted.
                 if message is None or message["id"] == question["id"]:
                     return message
         except OSError:
             return None
-
-    def _receive(self, limit: float | None) -> dict[str, Any] | None:
-        waited = 0.0
-        while True:
-            try:
-                return self._channel.receive(LOOK_EVERY)
-            except TimeoutError:
-                waited += LOOK_EVERY
-                if _stands_still(self._supervisor) or (limit is not None and waited >= limit):
-                    raise _no_answer(self._supervisor) from None
 
     def close(self) -> None:
         """End the lease. Safe to repeat."""
@@ -132,14 +123,18 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 def find_lease(home: Path) -> Lease | None:
     """A lease on the servers of ``home``; None where no supervisor runs."""
+
+    def owner() -> int | None:
+        return next(iter(supervisors(home)), None)
+
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_TIMEOUT)
         try:
             connection.connect(str(socket_path(home)))
             channel = Channel(connection)
-            hello = cast(Hello | None, channel.receive(ANSWER_TIMEOUT))
+            hello = cast(Hello | None, _receive(channel, ANSWER_TIMEOUT, owner))
         except TimeoutError:
-            raise _no_answer(supervisors(home)[0] if supervisors(home) else None) from None
+            raise _no_answer(owner()) from None
         except (ConnectionError, FileNotFoundError):
             return None
         if hello is None:  # it was about to go
@@ -231,6 +226,21 @@ def supervisors(home: Path) -> list[int]:
         if line[2:] == [*_COMMAND[2:], os.fspath(home)]:
             found.append(process.pid)
     return found
+
+
+def _receive(
+    channel: Channel, limit: float | None, supervisor: Callable[[], int | None]
+) -> dict[str, Any] | None:
+    """The next message, or the reason why there is none from a supervisor that is there."""
+    waited = 0.0
+    while True:
+        try:
+            return channel.receive(LOOK_EVERY)
+        except TimeoutError:
+            waited += LOOK_EVERY
+            pid = supervisor()
+            if (pid is not None and _stands_still(pid)) or (limit is not None and waited >= limit):
+                raise _no_answer(pid) from None
 
 
 def _stands_still(pid: int) -> bool:

