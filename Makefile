@@ -64,8 +64,9 @@ test: setup ## unit tests, fault tests, and every notebook by nbval
 test-quick: setup ## the tests that start no server and no notebook, in seconds
 	@$(python) -m pytest tests --ignore=tests/book -m "not server"
 
-test-servers: setup ## the others: the tests that start one
-	@$(python) -m pytest tests --ignore=tests/book -m server
+ONLY := tests
+test-servers: setup ## the others: the tests that start one; ONLY=tests/stack for some of them
+	@$(python) -m pytest $(ONLY) --ignore=tests/book -m server
 
 draft: setup ## the pages without running notebooks, in seconds, for whoever edits prose
 	@$(python) tools/book.py --draft
