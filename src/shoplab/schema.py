@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import NullPool, create_engine, make_url
+from sqlalchemy import URL, NullPool, create_engine, make_url
 from sqlalchemy.schema import CreateSchema, DropSchema, ExecutableDDLElement
 
 LOCK_TIMEOUT = "2s"
 """A transaction left open in a notebook must not make the end of its lab wait."""
+
+
+def rendered(url: URL) -> str:
+    """The address as every client reads it: libpq takes SQLAlchemy's ``+`` for a plus, not a space.
+
+    A socket's directory may have a space in its path, and so may ``options``.
+    """
+    before, mark, query = url.render_as_string(hide_password=False).partition("?")
+    return f"{before}{mark}{query.replace('+', '%20')}"
 
 
 class Schema:
@@ -22,7 +31,7 @@ class Schema:
         url = make_url(database_url)
         options = f"{url.query.get('options', '')} -csearch_path={name}".strip()
         inside = url.update_query_dict({"options": options})
-        self.url = inside.render_as_string(hide_password=False)
+        self.url = rendered(inside)
 
     def drop(self) -> None:
         """Drop the schema with all that is in it; one that is gone already is no error."""

@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
-from shoplab.schema import Schema
+from shoplab.schema import Schema, rendered
 from shoplab.servers.external import door
 from shoplab.servers.external.door import Meaning, explained
 
@@ -43,11 +43,11 @@ def settings(address: str) -> dict[str, str]:
             raise ValueError("it does not begin with postgresql://")
         url = url.set(drivername="postgresql+psycopg")
         limit = {"connect_timeout": f"{door.DEADLINE:.0f}"}
-        _try(url.update_query_dict(limit).render_as_string(hide_password=False))
+        _try(rendered(url.update_query_dict(limit)))
     except (SQLAlchemyError, OSError, ValueError) as error:
         cause = getattr(error, "orig", None) or error
         raise explained("postgres", address, cause, MEANINGS) from None
-    return {"url": url.render_as_string(hide_password=False)}
+    return {"url": rendered(url)}
 
 
 def _try(url: str) -> None:
