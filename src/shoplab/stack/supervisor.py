@@ -139,7 +139,8 @@ class Supervisor:
             "home": str(self.home),
             "grace_s": self.grace,
             "pinned": self.pinned,
-            "leases": len(self.tenants) - 1,  # without the one that asks
+            # without the one that asks, and those whose threads have not seen yet that they left
+            "leases": sum(not tenant.gone for tenant in list(self.tenants)) - 1,
             "private": sum(len(tenant.private) for tenant in list(self.tenants)),
             "servers": {kind: shared.status() for kind, shared in self.shared.items()},
         }
@@ -177,6 +178,17 @@ class Tenant:
             for name in list(self.private):
                 self._stop_private(name)
             self._channel.connection.close()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the user has closed its end."""
+        try:
+            peek = socket.MSG_PEEK | socket.MSG_DONTWAIT
+            return not self._channel.connection.recv(1, peek)
+        except BlockingIOError:
+            return False
+        except OSError:  # we have closed ours
+            return True
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
