@@ -31,6 +31,4 @@ def test_a_socket_in_a_folder_with_a_space_is_found_by_every_client() -> None:
 
 def test_only_a_space_changes_its_form() -> None:
     url = make_url("postgresql+psycopg://me@/shop?host=/a%20b%2Bc&options=-c%20x%3D1")
-    assert rendered(url) == (
-        "postgresql+psycopg://me@/shop?host=%2Fa%20b%2Bc&options=-c%20x%3D1"
-    )
+    assert rendered(url) == ("postgresql+psycopg://me@/shop?host=%2Fa%20b%2Bc&options=-c%20x%3D1")
