@@ -81,7 +81,9 @@ def test_a_supervisor_in_another_tmp_is_found_by_doctor_and_ended_by_down(
     deep_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with a private /tmp: its own socket is where it was, and we see another one's place."""
-    hidden = "import os; os.getuid = lambda: 4242; from shoplab.cli import main; main()"
+    # A user of that number would have another place below /tmp; each tester has one of its own.
+    hidden = f"import os; os.getuid = lambda: {os.getuid() + 100_000}; "
+    hidden += "from shoplab.cli import main; main()"
 
     def from_there(*arguments: str) -> tuple[int, str]:
         done = subprocess.run(
