@@ -22,6 +22,7 @@ from shoplab.stack import Stack
 from shoplab.stack.lease import find_lease, supervisors
 from shoplab.stack.leftovers import sweep
 from shoplab.stack.wire import Down, ServerReport, Status, StatusReport
+from shoplab.waiting import until
 
 STOP_TIMEOUT = 60.0
 """Seconds that all servers together may take to stop."""
@@ -79,11 +80,12 @@ def down() -> None:
     if lease is None:
         click.echo(_end_unreachable(home))
         return
+    running = supervisors(home)
     with closing(lease):
         users = lease.request(Status())["leases"]
         lease.request(Down())
         with exclusive(home / "supervisor.lock", STOP_TIMEOUT):
-            pass  # free as soon as the supervisor is gone
+            _await_end(home, running)
     click.echo("Stopped." + (f" Other users at that moment: {users}." if users else ""))
 
 
@@ -95,16 +97,23 @@ def _end_unreachable(home: Path) -> str:
             left = sweep(home)
         return f"Ended {left} servers without a supervisor." if left else "Nothing was running."
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in supervisors(home):
+        running = supervisors(home)
+        for pid in running:
             _signal(pid, number)
             _signal(pid, signal.SIGCONT)  # one that is stopped hears SIGTERM only then
         with suppress(DeadlineError), exclusive(lock, STOP_TIMEOUT):
             sweep(home)
+            _await_end(home, running)
             return "Stopped a supervisor that could not be reached, and its servers."
     raise ServerError(
         f"{lock} is held by a process that cannot be seen from here.",
         next_step="run `shoplab down` where that process runs: in another container, say",
     )
+
+
+def _await_end(home: Path, pids: list[int]) -> None:
+    """Wait until none of these supervisors runs: one that ends has let go of its lock before."""
+    until(lambda: not set(pids) & set(supervisors(home)), STOP_TIMEOUT)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
