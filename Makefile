@@ -31,6 +31,8 @@ comma := ,
 platforms := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
 
 copy := cp -r . ~/my-course && chmod -R u+w ~/my-course && cd ~/my-course
+# Several files at the same time: JOBS=2 says how many, else as many as cores and memory allow.
+beside := -n auto --dist loadfile
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -48,8 +50,8 @@ help: ## say what there is (this list)
 # Whatever builds or checks writes into this folder; whoever reads and runs (`make lab`) need not.
 book draft test test-quick test-servers test-book check format lock: | _build
 
-book: setup ## run every notebook against live servers, build the HTML book
-	@$(python) tools/book.py
+book: setup ## run the notebooks that changed against live servers, build the HTML book (FRESH=1: all)
+	@$(python) -m tools.book $(if $(FRESH),--fresh)
 
 # The pages lie beside the notebooks, so that links to them work. A reader's own settings count, except
 # that JupyterLab asks no other host for news or versions.
@@ -59,20 +61,20 @@ lab: setup ## open JupyterLab in notebooks/
 		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 test: setup ## unit tests, fault tests, and every notebook by nbval
-	@$(python) -m pytest tests notebooks --ignore=tests/book $(nbval) --durations=30
+	@$(python) -m pytest tests notebooks --ignore=tests/book $(nbval) $(beside) --durations=30
 
 test-quick: setup ## the tests that start no server and no notebook, in seconds
-	@$(python) -m pytest tests --ignore=tests/book -m "not server"
+	@$(python) -m pytest tests --ignore=tests/book -m "not server" $(beside)
 
 ONLY := tests
 test-servers: setup ## the others: the tests that start one; ONLY=tests/stack for some of them
-	@$(python) -m pytest $(ONLY) --ignore=tests/book -m server
+	@$(python) -m pytest $(ONLY) --ignore=tests/book -m server $(beside)
 
 draft: setup ## the pages without running notebooks, in seconds, for whoever edits prose
-	@$(python) tools/book.py --draft
+	@$(python) -m tools.book --draft
 
 test-book: setup ## open every page of the built book, and JupyterLab, in headless Chromium (after `make book`)
-	@REQUIRE_BOOK=1 $(python) -m pytest tests/book
+	@REQUIRE_BOOK=1 $(python) -m pytest tests/book $(subst loadfile,loadgroup,$(beside))
 
 bench: setup ## the laboratory's own figures, against their targets
 	@$(python) tools/bench.py

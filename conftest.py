@@ -1,12 +1,17 @@
-"""For every test: an expected failure is a failure, and nothing is said of progress."""
+"""For every test: an expected failure is a failure, nothing is said of progress, and where several
+files run at the same time (`pytest -n`), a notebook that asks for it runs alone."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tools.running import jobs, room, runs_alone
 
 # What a cell waits for is said to people, and is no output to compare.
 os.environ.setdefault("SHOPLAB_PROGRESS", "off")
@@ -24,3 +29,42 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"not run to its end: {reason or 'expected failures are not accepted'}"
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means."""
+    return jobs()
+
+
+class Rooms:
+    """Enters the room with a file's first test and leaves it with the last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: Path | None = None
+        self._stay = ExitStack()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Wait for the room; whoever is inside may take minutes."""
+        if self._file != item.path:
+            alone = item.path.suffix == ".ipynb" and runs_alone(item.path)
+            self._stay.enter_context(room(self._folder, alone=alone))
+            self._file = item.path
+        try:
+            return (yield)
+        finally:
+            if nextitem is None or nextitem.path != item.path:
+                self._stay.close()
+                self._file = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Only the workers of one run wait for each other: a run within a test must not."""
+    if hasattr(config, "workerinput"):
+        folder = config.rootpath / "_build"
+        folder.mkdir(exist_ok=True)
+        config.pluginmanager.register(Rooms(folder))

@@ -1,8 +1,8 @@
 """The ``ledger`` directive: every claim of the course, with what this build measured for it.
 
-Notebooks run while Sphinx reads them, and each claim they check leaves one JSON record. The page is
-therefore filled in when all reading is done, and the same records become ``_build/ledger.json``.
-A notebook's old records are removed before it runs, so that none outlives the run that made it.
+Each claim that a notebook checks leaves one JSON record. `tools/execution.py` runs them, and
+no record outlives its run. The page is written whenever a notebook has run again, and the same
+records become ``_build/ledger.json``.
 """
 
 from __future__ import annotations
@@ -51,16 +51,6 @@ def notebook_page(env: BuildEnvironment, number: str) -> str | None:
     """The document of a notebook: that of '04-3' is notebooks/04-3-absorb-ten-thousand-orders."""
     pages = (name for name in env.found_docs if name.startswith(f"notebooks/{number}-"))
     return next(pages, None)
-
-
-def forget_old_records(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
-    """Remove the records of the notebooks that are about to run, and of those that are gone."""
-    if app.config.nb_execution_mode == "off":
-        return
-    for path in directory(app).glob("*--*.json"):
-        page = notebook_page(env, path.name.partition("--")[0])
-        if page is None or page in docnames:
-            path.unlink()
 
 
 def write_again(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
@@ -128,7 +118,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's entry."""
     app.add_node(LedgerPlace)
     app.add_directive("ledger", LedgerDirective)
-    app.connect("env-before-read-docs", forget_old_records)
     app.connect("env-updated", write_again)
     app.connect("doctree-resolved", fill_in)
     app.connect("build-finished", publish)

@@ -1,28 +1,40 @@
-"""One holder at a time, of whatever a file stands for."""
+"""One holder at a time, or many that share, of whatever a file stands for."""
 
 from __future__ import annotations
 
 import fcntl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from shoplab.errors import DeadlineError
 
 
-@contextmanager
-def exclusive(path: Path, timeout: float) -> Iterator[None]:
-    """Hold the lock ``path``, which the operating system frees however its holder dies.
+def exclusive(path: Path, timeout: float) -> AbstractContextManager[None]:
+    """Hold the lock ``path`` alone. The operating system frees it however its holder dies.
 
-    ``flock`` and not ``lockf``: it also keeps two threads of one process apart.
-    ``DeadlineError`` if another holds it for ``timeout`` seconds.
+    ``DeadlineError`` if others hold it for ``timeout`` seconds.
     """
+    return _hold(path, timeout, fcntl.LOCK_EX)
+
+
+def shared(path: Path, timeout: float) -> AbstractContextManager[None]:
+    """Hold the lock ``path`` together with whoever shares it too.
+
+    ``DeadlineError`` if another holds it alone for ``timeout`` seconds.
+    """
+    return _hold(path, timeout, fcntl.LOCK_SH)
+
+
+@contextmanager
+def _hold(path: Path, timeout: float, kind: int) -> Iterator[None]:
+    # flock and not lockf: it also keeps two threads of one process apart
     with path.open("a") as file:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:

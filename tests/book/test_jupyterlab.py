@@ -31,9 +31,11 @@ SETTINGS = {
 """The reader's own, in this test: nothing is saved, and every cell is in the page."""
 
 CELLS = """() => {
-  const panel = jupyterapp.shell.currentWidget;
+  const panel = globalThis.jupyterapp?.shell.currentWidget;
+  if (!panel?.content?.widgets || !panel.sessionContext) return {path: null};
   const cells = panel.content.widgets.filter(cell => cell.model.type === "code");
   return {
+    path: panel.context.path,
     idle: panel.sessionContext.session?.kernel?.status === "idle",
     counts: cells.map(cell => cell.model.executionCount),
     outputs: cells.flatMap(cell => cell.model.outputs.toJSON()),
@@ -66,10 +68,14 @@ class Reader:
         self.page.on("request", lambda request: self.requests.append(request.url))
 
     def open(self, name: str) -> None:
-        """Open a notebook, and wait for its text and its kernel."""
-        self.page.goto(f"{self.address}/lab/tree/notebooks/{name}.ipynb")
+        """Open a notebook, and wait for its kernel and its text.
+
+        JupyterLab first shows again what was open before, whose kernel is idle already.
+        """
+        path = f"notebooks/{name}.ipynb"
+        self.page.goto(f"{self.address}/lab/tree/{path}")
+        until(lambda: (cells := self.cells())["path"] == path and cells["idle"], 60)
         self.shown(".jp-MarkdownCell .myst h1").wait_for(timeout=60_000)
-        until(lambda: self.cells()["idle"], 60)
         self.ran = 0
 
     def shown(self, selector: str) -> Locator:

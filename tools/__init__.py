@@ -1,0 +1,1 @@
+"""What builds, checks and measures the course; the Makefile calls it."""

@@ -1,0 +1,266 @@
+"""Run the book's notebooks: several at the same time, and none whose result would be the same.
+
+What a run leaves is kept in jupyter-cache, from which Sphinx takes the outputs (myst-nb's mode
+`cache`). The cache's own comparison sees the code of a notebook only, so each run is kept with a
+fingerprint of all that it depended on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+from shoplab.claims import ledger_directory
+from shoplab.errors import SetupError
+from shoplab.servers import postgres, rabbitmq
+from shoplab.servers.external import KAFKA_OPTIONS, VARIABLES
+from shoplab.servers.kafka.java import find_java
+from shoplab.servers.redis import find_binary
+from tools.running import cores, jobs, runs_alone
+
+BUILD = Path("_build")
+CACHE = BUILD / ".jupyter_cache"
+"""Where jupyter-book lets myst-nb look."""
+
+CELL_TIMEOUT = 180
+"""Seconds that a cell may take, here and where nbval runs it."""
+
+GUESS = 20.0
+"""Seconds that a notebook takes of which nothing is known yet."""
+
+SOURCES = ("src/**/*.py", "src/**/*.yml", "src/**/*.txt", "src/**/*.properties", "requirements.txt")
+"""What every notebook runs on, beside the servers and the machine."""
+
+
+@dataclass
+class Run:
+    """A notebook, what was kept with the last run of its code, and how this run went."""
+
+    path: Path
+    alone: bool
+    last: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    failure: str = ""
+
+    @property
+    def number(self) -> str:
+        """What its lab and its records are called, such as 04-10."""
+        return "-".join(self.path.stem.split("-")[:2])
+
+    @property
+    def expected(self) -> float:
+        """Seconds that it took the last time."""
+        return float(self.last.get("execution_seconds", GUESS))
+
+
+def execute(notebooks: Sequence[Path], *, fresh: bool = False) -> bool:
+    """Bring the cache up to date; whether every notebook ran to its end.
+
+    Each that ran is reported, in the order given. With ``fresh`` all run.
+    """
+    depends_on = fingerprint()
+    runs = [Run(path, runs_alone(path), last_run(path)) for path in notebooks]
+    stale = [run for run in runs if fresh or run.last.get("fingerprint") != depends_on]
+    forget_records([run.number for run in runs if run not in stale])
+    if stale:
+        _run_all(stale, depends_on)
+    for run in stale:
+        result = "failed" if run.failure else f"{run.seconds:.0f} s"
+        print(f"{result:>8}  {run.path.stem}")
+    if len(stale) < len(runs):
+        print(f"Unchanged since they ran: {len(runs) - len(stale)} of {len(runs)} notebooks.")
+    for run in stale:
+        if run.failure:
+            print(f"\n{run.path}\n{run.failure}", file=sys.stderr)
+    return not any(run.failure for run in stale)
+
+
+def forget_records(numbers: Sequence[str]) -> None:
+    """Remove the claims' records of all notebooks but those with these ``numbers``."""
+    for path in ledger_directory(BUILD).glob("*--*.json"):
+        if path.name.partition("--")[0] not in numbers:
+            path.unlink()
+
+
+# -- what a run depends on ------------------------------------------------------------------------
+
+
+def fingerprint() -> str:
+    """A fingerprint of all that every notebook's result depends on, its own code apart."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in SOURCES for path in Path().glob(pattern)):
+        digest.update(f"{path} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    digest.update(repr([machine(), list(servers())]).encode())
+    return digest.hexdigest()
+
+
+def machine() -> str:
+    """The kind of machine, such as '2 cores, 24 GB, Linux x86_64, Python 3.11'."""
+    memory = round(psutil.virtual_memory().total / 2**30)
+    python = ".".join(platform.python_version_tuple()[:2])
+    return (
+        f"{cores()} cores, {memory} GB, {platform.system()} {platform.machine()}, Python {python}"
+    )
+
+
+def servers() -> Iterator[str]:
+    """The servers of this machine by their versions, and those named by variables."""
+    for name in (*VARIABLES.values(), *KAFKA_OPTIONS):
+        if value := os.environ.get(name):
+            yield f"{name}={value}"
+    answers: list[Callable[[], object]] = [find_java, find_binary, postgres.version]
+    if rabbitmq.installed():
+        answers.append(rabbitmq.version)
+    for answer in answers:
+        try:
+            yield str(answer())
+        except SetupError as error:  # a notebook that needs it will say so
+            yield error.what
+
+
+def last_run(path: Path) -> dict[str, Any]:
+    """What was kept with the last run of this very code; empty if that has to run again."""
+    cache = get_cache(CACHE)
+    # A build that was killed may have left a record without its notebook, or half of that.
+    with suppress(KeyError, nbformat.reader.NotJSONError):
+        record = cache.match_cache_notebook(nbformat.read(path, as_version=4))
+        cache.get_cache_bundle(record.pk)
+        kept = dict(record.data)
+        if all((ledger_directory(BUILD) / name).is_file() for name in kept.get("records", [])):
+            return kept
+    return {}
+
+
+# -- the runs -------------------------------------------------------------------------------------
+
+
+def _run_all(runs: list[Run], depends_on: str) -> None:
+    """Run as many as there is room for, the longest first; then those that want to be alone."""
+    several, one = jobs(), 1
+    together = sorted((run for run in runs if not run.alone), key=lambda run: -run.expected)
+    print(f"Running {len(runs)} notebooks, {several} at the same time.", flush=True)
+    with _Progress(runs) as progress:
+        _in_threads(together, several, depends_on, progress)
+        _in_threads([run for run in runs if run.alone], one, depends_on, progress)
+
+
+def _in_threads(runs: list[Run], several: int, depends_on: str, progress: _Progress) -> None:
+    with ThreadPoolExecutor(several) as pool:
+        futures = [pool.submit(_run, run, depends_on, progress) for run in runs]
+        try:
+            while wait(futures, timeout=1).not_done:
+                progress.show()
+        except BaseException:  # an interrupt: no notebook starts any more, and no kernel goes on
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(future.done() for future in futures):
+                for kernel in psutil.Process().children():
+                    kernel.kill()
+                wait(futures, timeout=0.2)
+            raise
+        for future in futures:
+            future.result()
+
+
+def _run(run: Run, depends_on: str, progress: _Progress) -> None:
+    notebook = nbformat.read(run.path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        coalesce_streams=True,
+        record_timing=False,  # the cache finds a run by its cells, metadata included
+        resources={"metadata": {"path": str(run.path.parent)}},
+    )
+    progress.begin(run)
+    began = time.monotonic()
+    try:
+        client.execute()
+    except (CellControlSignal, DeadKernelError) as error:  # an error in a cell, or no end of it
+        run.failure = str(error)
+    run.seconds = time.monotonic() - began
+    progress.end(run)
+    if not run.failure:
+        _keep(run, notebook, depends_on)
+
+
+_keeping = threading.Lock()
+
+
+def _keep(run: Run, notebook: NotebookNode, depends_on: str) -> None:
+    facts = {
+        "fingerprint": depends_on,
+        "execution_seconds": run.seconds,
+        "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": machine(),
+        "records": [path.name for path in ledger_directory(BUILD).glob(f"{run.number}--*.json")],
+    }
+    with _keeping:
+        cache = get_cache(CACHE)
+        uri = str(run.path.absolute())
+        for record in cache.list_cache_records():
+            if record.uri == uri:
+                with suppress(KeyError):
+                    cache.remove_cache(record.pk)
+        _, key = cache.create_hashed_notebook(notebook)
+        shutil.rmtree(CACHE / "executed" / key, ignore_errors=True)  # of a build that was killed
+        cache.cache_notebook_bundle(
+            CacheBundleIn(notebook, uri, data=facts), check_validity=False, overwrite=True
+        )
+
+
+class _Progress:
+    """A bar for whoever looks: what is done, what runs, and how long the rest will take."""
+
+    def __init__(self, runs: list[Run]) -> None:
+        self._of = len(runs)
+        self._done = 0
+        self._running: list[str] = []
+        self._lock = threading.Lock()
+        self._bar = tqdm(
+            total=sum(run.expected for run in runs),
+            bar_format="{desc} |{bar:20}| {elapsed}, {remaining} left",
+            disable=not sys.stderr.isatty(),
+            leave=False,
+        )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def begin(self, run: Run) -> None:
+        with self._lock:
+            self._running.append(run.number)
+
+    def end(self, run: Run) -> None:
+        with self._lock:
+            self._running.remove(run.number)
+            self._done += 1
+            self._bar.update(run.expected)
+
+    def show(self) -> None:
+        with self._lock:
+            running = ", ".join(self._running)
+            self._bar.set_description_str(f"{self._done} of {self._of} done, running {running}")
