@@ -7,6 +7,8 @@ instead of a local one; it is never started, stopped or wiped.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from shoplab.stack.wire import (
     Action,
     Pin,
     Private,
+    ServerReport,
     StartPrivate,
     Status,
     StatusReport,
@@ -108,6 +111,14 @@ class Stack:
         finally:
             if lease is not self._lease:
                 lease.close()
+
+    def programs(self) -> list[str]:
+        """Which shared servers run, for people; none before the first use, or when gone."""
+        servers: Iterable[ServerReport] = ()
+        with suppress(ServerError):
+            if self._lease is not None:
+                servers = self._lease.request(Status())["servers"].values()
+        return [server["program"] for server in servers if "program" in server]
 
     def pin(self) -> None:
         """Keep the servers running without any user, until ``shoplab down``."""
