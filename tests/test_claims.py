@@ -306,13 +306,21 @@ def test_the_ledger_holds_every_claim_shown_or_not(tmp_path: Path) -> None:
     show(tmp_path)
     show(tmp_path, notebook="04-5")
     entries = {entry.claim.id: entry for entry in ledger(tmp_path)}
-    assert list(entries) == list(claims())
+    beyond = {name for name, claim in claims().items() if claim.section == "beyond"}
+    assert list(entries) == [name for name in claims() if name not in beyond]
     assert entries[ID].verdict is Verdict.HOLDS
     assert [record.notebook for record in entries[ID].records] == ["04-4", "04-5"]
     assert {entry.verdict for name, entry in entries.items() if name != ID} == {None}
     with pytest.raises(ClaimError):
         show(tmp_path, notebook="04-6", treatment=1)
     assert {entry.verdict for entry in ledger(tmp_path)} == {Verdict.FAILED, None}
+
+
+def test_what_the_document_does_not_say_is_in_the_ledger_once_it_is_shown(tmp_path: Path) -> None:
+    show(tmp_path, claim_id="x-compaction")
+    assert [entry.claim.id for entry in ledger(tmp_path) if entry.claim.section == "beyond"] == [
+        "x-compaction"
+    ]
 
 
 def test_the_ledger_is_left_as_one_json_list(tmp_path: Path) -> None:

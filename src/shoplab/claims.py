@@ -39,6 +39,9 @@ SECTIONS = {
 }
 """The sections of ``claims.yml`` in its order, with their titles."""
 
+BEYOND = "beyond"
+"""The section of what the document does not say."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -208,7 +211,8 @@ def _without_words(known: Claim, field: str) -> ClaimError:
 def ledger(directory: Path) -> list[Entry]:
     """Every claim in the order of the source document, with the records found in ``directory``.
 
-    A record that another version of the course left is left out, and a warning says so.
+    Those of the section ``beyond``, which the document does not make, are there once they have a
+    record. A record that another version of the course left is left out, and a warning says so.
     """
     records: dict[str, list[Record]] = {}
     for path in sorted(directory.glob("*--*.json")):
@@ -217,7 +221,11 @@ def ledger(directory: Path) -> list[Entry]:
             _log.warning("%s is left out: another version of the course left it.", path.name)
         else:
             records.setdefault(_known(record.id).id, []).append(record)
-    return [Entry(claim, records.get(claim.id, [])) for claim in claims().values()]
+    return [
+        Entry(claim, records.get(claim.id, []))
+        for claim in claims().values()
+        if claim.id in records or claim.section != BEYOND
+    ]
 
 
 def write_ledger(directory: Path, target: Path) -> None:
