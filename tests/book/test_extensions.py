@@ -12,6 +12,7 @@ import mends
 import pytest
 import sequence
 from bs4 import BeautifulSoup, Tag
+from recorded import RECORD, leave
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
@@ -27,22 +28,6 @@ Shop --> Customer: thank you
 done Customer
 Shop -x Customer: a second answer
 """
-RECORD = {
-    "id": "ed-persisted-crash-resume",
-    "notebook": "04-4",
-    "control": 137,
-    "treatment": 0,
-    "unit": "emails lost",
-    "verdict": "holds",
-    "limits": {"commit before handling loses": 12},
-    "decided_by": None,
-    "corrected": None,
-    "measured_on": {
-        "at": "2026-11-26T19:06:01+00:00",
-        "machine": "2 cores, Linux x86_64, Python 3.11.7",
-        "servers": ["Redis 7.0.15 (on the path)"],
-    },
-}
 
 
 def test_a_diagram_is_one_picture_with_its_texts() -> None:
@@ -111,15 +96,6 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
         return BeautifulSoup((tmp_path / "out" / "index.html").read_text("utf-8"), "html.parser")
 
     return run
-
-
-def leave(book: Path, **changes: object) -> Path:
-    """A record as a notebook leaves it."""
-    record = RECORD | changes
-    path = book / "_build" / "ledger" / f"{record['notebook']}--{record['id']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record))
-    return path
 
 
 def claim(page: BeautifulSoup, name: str) -> Tag:

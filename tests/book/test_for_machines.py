@@ -9,9 +9,9 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from recorded import RECORD, leave
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
-from test_extensions import RECORD, leave
 
 RUNS = {"held": 20, "runs": 20, "control": [1, 2, 3], "treatment": [0, 0, 0], "margin": 0.43}
 

@@ -7,7 +7,6 @@ instead of a local one; it is never started, stopped or wiped.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,7 @@ class Stack:
         self._lease: Lease | None = None
         self._lock = threading.Lock()
         self._external: dict[str, Settings] = {}
+        self._used: set[str] = set()
         self._rabbitmq: PrivateServer | None = None
 
     @property
@@ -66,6 +66,7 @@ class Stack:
             self._external[kind] = external.settings(kind)
         if self._external[kind]:
             return dict(self._external[kind])
+        self._used.add(kind)
         return self._open().request(UseShared(kind), f"Starting {kind} ...")
 
     @property
@@ -113,12 +114,16 @@ class Stack:
                 lease.close()
 
     def programs(self) -> list[str]:
-        """Which shared servers run, for people; none before the first use, or when gone."""
-        servers: Iterable[ServerReport] = ()
+        """The local servers that this user has used, for people; none where they have gone."""
+        servers: dict[str, ServerReport] = {}
         with suppress(ServerError):
             if self._lease is not None:
-                servers = self._lease.request(Status())["servers"].values()
-        return [server["program"] for server in servers if "program" in server]
+                servers = self._lease.request(Status())["servers"]
+        return [
+            servers[kind]["program"]
+            for kind in sorted(self._used & servers.keys())
+            if "program" in servers[kind]
+        ]
 
     def pin(self) -> None:
         """Keep the servers running without any user, until ``shoplab down``."""
