@@ -87,7 +87,7 @@ def test_an_assertion_that_the_control_passes_too_is_refused(tmp_path: Path) -> 
 
 HEADER = "rd-one-trace"
 ALIKE = Decider(
-    control_with=1, treatment_without=4, alike=lambda control, treatment: control == treatment
+    control_with_it=1, treatment_without_it=4, alike=lambda control, treatment: control == treatment
 )
 
 
@@ -115,10 +115,10 @@ def test_a_claim_that_something_else_decides_says_what_both_styles_gave_with_and
     show_decided(tmp_path)
     (entry,) = (entry for entry in ledger(tmp_path) if entry.records)
     assert entry.verdict is Verdict.DECIDED
-    assert entry.records[0].decided_by == {"control_with": 1, "treatment_without": 4}
+    assert entry.records[0].decided_by == {"control_with_it": 1, "treatment_without_it": 4}
     assert capsys.readouterr().out.splitlines() == [
         "rd-one-trace holds, but something else decides: traces of one order, "
-        "control 4, treatment 1, control with 1, treatment without 4.",
+        "control 4, treatment 1, control with it 1, treatment without it 4.",
         "What decides: the header that every service passes on.",
     ]
 

@@ -145,8 +145,8 @@ def _values(record: Record) -> Iterator[tuple[str, Value]]:
     """What is drawn: control and treatment, and what the verdict adds to them."""
     if record.decided_by is not None:
         yield "control without it", record.control
-        yield "treatment without it", record.decided_by["treatment_without"]
-        yield "control with it", record.decided_by["control_with"]
+        yield "treatment without it", record.decided_by["treatment_without_it"]
+        yield "control with it", record.decided_by["control_with_it"]
         yield "treatment with it", record.treatment
         return
     yield "control", record.control

@@ -36,20 +36,20 @@ class Decider:
     """The same two styles again, with what really decides the other way round.
 
     The claim's control is one style without it, its treatment the other style with it. That changes
-    two things at the same time, so two more runs tell them apart: ``control_with``, the control's
-    style with it, and ``treatment_without``, the treatment's style without it. ``alike`` is true of
+    two things at the same time, so two more runs tell them apart: ``control_with_it``, the control's
+    style with it, and ``treatment_without_it``, the treatment's style without it. ``alike`` is true of
     two values that do not differ, and is called with the two styles.
     """
 
-    control_with: Value
-    treatment_without: Value
+    control_with_it: Value
+    treatment_without_it: Value
     alike: Condition
 
     def values(self) -> dict[str, Value]:
         """What the two runs measured, to be recorded."""
         return {
-            "control_with": plain(self.control_with),
-            "treatment_without": plain(self.treatment_without),
+            "control_with_it": plain(self.control_with_it),
+            "treatment_without_it": plain(self.treatment_without_it),
         }
 
 

@@ -132,6 +132,8 @@ def test_each_section_is_listed_with_what_is_shown_of_it(build: Build) -> None:
     assert listed["#ledger-saga"] == "The saga pattern (0 of 4)"
     assert all(page.select(anchor) for anchor in listed)
     assert "#ledger-beyond" not in listed
+    choices = [button["value"] for button in page.select(".ledger-filter input")]
+    assert choices == ["all", "holds", "none"]
     assert "Shown in this build: 1 of 52 claims. Measured 2026-11-26: 2 cores" in page.text
 
 
@@ -150,7 +152,7 @@ def test_every_verdict_has_its_words_and_its_bars(
     false = replace(claims()["rd-cascade"], corrected="Some of it blocks.")
     monkeypatch.setitem(claims(), "rd-cascade", false)
     others = {"control": 4, "treatment": 1, "notebook": "04-4"}
-    decided = {"control_with": 1, "treatment_without": 4}
+    decided = {"control_with_it": 1, "treatment_without_it": 4}
     leave(tmp_path, id="rd-one-trace", verdict=str(Verdict.DECIDED), decided_by=decided, **others)
     corrected = {"verdict": str(Verdict.CORRECTED), "corrected": {"as_said": 8}}
     leave(tmp_path, id="rd-cascade", **corrected, **others)

@@ -16,6 +16,11 @@ HEADED = """
   .map(one => one.querySelectorAll('[data-verdict]').length)
 """
 
+WITHOUT_A_ROW = """
+() => [...document.querySelectorAll('table.ledger')].filter(one => one.checkVisibility()
+  && ![...one.tBodies].some(row => row.checkVisibility())).length
+"""
+
 
 @pytest.fixture(params=[1280, 390])
 def ledger(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iterator[Page]:
@@ -39,6 +44,7 @@ def test_every_claim_is_there_and_one_verdict_can_be_chosen(ledger: Page) -> Non
         ledger.check(f"[name=ledger-verdict][value={choice}]")
         assert ledger.evaluate(SEEN) == [verdict for verdict in there if verdict == choice]
         assert 0 < len(ledger.evaluate(HEADED)) < sections
+        assert ledger.evaluate(WITHOUT_A_ROW) == 0
     ledger.check("[name=ledger-verdict][value=all]")
     assert ledger.evaluate(SEEN) == there
 
