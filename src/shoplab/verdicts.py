@@ -36,9 +36,9 @@ class Decider:
     """The same two styles again, with what really decides the other way round.
 
     The claim's control is one style without it, its treatment the other style with it. That changes
-    two things at the same time, so two more runs tell them apart: ``control_with_it``, the control's
-    style with it, and ``treatment_without_it``, the treatment's style without it. ``alike`` is true of
-    two values that do not differ, and is called with the two styles.
+    two things at the same time, so two more runs tell them apart: the control's style with it, and
+    the treatment's style without it. ``alike`` is true of two values that do not differ, and is
+    called with those of the two styles: both with it, and both without.
     """
 
     control_with_it: Value
