@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import pickle
 import subprocess
@@ -204,6 +205,7 @@ def test_what_a_killed_kernel_left_is_swept_a_day_later(lab):
 
 def test_a_claim_is_recorded_under_the_notebook_of_the_lab(lab, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SHOPLAB_LEDGER", str(tmp_path / "ledger"))
+    assert lab.redis_url
     lab.claim(
         "ed-persisted-crash-resume",
         control=137,
@@ -211,9 +213,10 @@ def test_a_claim_is_recorded_under_the_notebook_of_the_lab(lab, tmp_path, monkey
         unit="emails lost",
         holds=lambda control, treatment: treatment == 0 < control,
     )
-    assert [path.name for path in (tmp_path / "ledger").iterdir()] == [
-        "00-0--ed-persisted-crash-resume.json"
-    ]
+    (path,) = (tmp_path / "ledger").iterdir()
+    assert path.name == "00-0--ed-persisted-crash-resume.json"
+    servers = json.loads(path.read_text())["measured_on"]["servers"]
+    assert any(server.startswith(("Redis", "Valkey")) for server in servers)
     with pytest.raises(ClaimError):
         lab.claim(
             "ed-persisted-crash-resume",

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import yaml
 
 from shoplab.claims import Record
 from shoplab.locks import exclusive, held
+from shoplab.verdicts import Verdict
 from tools.execution import BUILD, execute
 
 PATIENCE = 3600.0
@@ -77,10 +79,14 @@ def write(*, draft: bool, fresh: bool) -> int:
 
 
 def print_ledger(path: Path) -> None:
-    """Each claim that this build measured, a sentence each."""
+    """How many records have each verdict, and each claim that was measured in a sentence."""
     if path.exists():
-        records = [Record(**fields) for fields in json.loads(path.read_text(encoding="utf-8"))]
+        read = map(Record.read, json.loads(path.read_text(encoding="utf-8")))
+        records = [record for record in read if record is not None]
+        verdicts = Counter(record.verdict for record in records)
         print(f"\nThe ledger, {path}: {len(records)} records")
+        for verdict in Verdict:
+            print(f"  {verdicts[verdict]:>3}  {verdict}")
         for record in records:
             print(f"  {record}")
 

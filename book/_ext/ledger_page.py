@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from html import escape
 from pathlib import Path
 
+import ledger_table
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from shoplab.claims import Entry, Record, ledger, shown, write_ledger
+from shoplab.claims import SECTIONS, Entry, ledger, write_ledger
+from shoplab.evidence import Evidence, read_evidence
 
-SECTIONS = {
-    "which-to-pick": "Which should you pick?",
-    "request-driven": "Request-driven architecture",
-    "event-driven": "Event-driven architecture",
-    "hybrids": "Hybrid architectures",
-    "saga": "The saga pattern",
-    "comparison": "Side-by-side comparison",
-    "implementation": "Practical implementation",
-}
+DATA = "claims.json"
+"""The ledger as data, at the top of the built book; ``for_machines`` writes it."""
 
 
 class LedgerPlace(nodes.General, nodes.Element):
@@ -47,6 +43,11 @@ def directory(app: Sphinx) -> Path:
     return Path(os.environ.get("SHOPLAB_LEDGER") or Path(app.srcdir, "_build", "ledger"))
 
 
+def evidence_of(app: Sphinx) -> Evidence | None:
+    """What many rounds showed, where the checkout has it."""
+    return read_evidence(Path(app.srcdir, "book", "evidence.json"))
+
+
 def notebook_page(env: BuildEnvironment, number: str) -> str | None:
     """The document of a notebook: that of '04-3' is notebooks/04-3-absorb-ten-thousand-orders."""
     pages = (name for name in env.found_docs if name.startswith(f"notebooks/{number}-"))
@@ -65,47 +66,32 @@ def fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 
 def sections(app: Sphinx, docname: str, entries: list[Entry]) -> Iterator[nodes.Node]:
-    """How many claims are shown, then a section for each of the source document's."""
-    measured_now = sum(bool(entry.records) for entry in entries)
-    yield nodes.paragraph("", f"Shown in this build: {measured_now} of {len(entries)} claims.")
-    for name in dict.fromkeys(entry.claim.section for entry in entries):
-        section = nodes.section(ids=[f"ledger-{name}"])
-        section += nodes.title("", SECTIONS[name])
-        claims = nodes.bullet_list(classes=["ledger"])
-        claims += [item(app, docname, e) for e in entries if e.claim.section == name]
-        section += claims
+    """A summary, then a section for each of the source document's."""
+    evidence = evidence_of(app)
+    by_anchor = {
+        f"ledger-{name}": (title, [entry for entry in entries if entry.claim.section == name])
+        for name, title in SECTIONS.items()
+        if any(entry.claim.section == name for entry in entries)
+    }
+
+    def link(number: str) -> str:
+        page = notebook_page(app.env, number)
+        if page is None:
+            return escape(number)
+        title = escape(app.env.titles[page].astext())
+        return f'<a href="{app.builder.get_relative_uri(docname, page)}">{title}</a>'
+
+    yield _html(ledger_table.summary(entries, evidence, "../" * docname.count("/") + DATA))
+    yield _html(ledger_table.contents(by_anchor))
+    yield _html(ledger_table.filters(entries))
+    for anchor, (title, claims) in by_anchor.items():
+        section = nodes.section("", nodes.title("", title), ids=[anchor])
+        section += _html(ledger_table.table(claims, evidence, link))
         yield section
 
 
-def item(app: Sphinx, docname: str, entry: Entry) -> nodes.list_item:
-    """One claim: in one line if it is not yet shown, else with its numbers below it."""
-    claim = nodes.paragraph("", entry.claim.claim, classes=["claim"])
-    claim += nodes.inline("", f" {entry.state}", classes=["state", entry.state.replace(" ", "-")])
-    listed = nodes.list_item("", claim, ids=[f"claim-{entry.claim.id}"])
-    for record in entry.records:
-        listed += measured(app, docname, record)
-    return listed
-
-
-def measured(app: Sphinx, docname: str, record: Record) -> nodes.paragraph:
-    """The two values with their unit, the limits, and the notebook that measured them."""
-    line = nodes.paragraph(classes=["measured"])
-    for name, value in (("control", record.control), ("treatment", record.treatment)):
-        line += nodes.Text(f"{name} ")
-        line += nodes.strong("", shown(value))
-        line += nodes.Text(f" {record.unit}; ")
-    if record.limits:
-        limits = "; ".join(f"{name} {shown(value)}" for name, value in record.limits.items())
-        line += nodes.Text(f"where it ends: {limits}; ")
-    line += nodes.Text("from ")
-    page = notebook_page(app.env, record.notebook)
-    if page is None:
-        line += nodes.Text(record.notebook)
-        return line
-    target = app.builder.get_relative_uri(docname, page)
-    title = app.env.titles[page].astext()
-    line += nodes.reference("", "", nodes.Text(title), refuri=target, internal=True)
-    return line
+def _html(text: str) -> nodes.raw:
+    return nodes.raw("", text, format="html")
 
 
 def publish(app: Sphinx, exception: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""The ledger: what the course claims, what was measured for it, and whether it held.
+"""The ledger: what the course claims, what was measured for it, and the verdict.
 
 ``claims.yml`` holds every claim. A notebook calls ``claim`` with what it measured for the control
 and for the treatment; the pair is judged, recorded as one JSON file, and printed as one sentence.
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
+import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,10 +22,27 @@ from typing import Any
 
 import yaml
 
+from shoplab.digits import Value, told
 from shoplab.errors import ClaimError
+from shoplab.machine import machine
+from shoplab.verdicts import Condition, Correction, Decider, Pair, Verdict, not_shown, plain
 
-Value = int | float | bool | str
-"""What was measured: a count, a time, a yes or no, a word. numpy's numbers are taken as well."""
+SECTIONS = {
+    "which-to-pick": "Which should you pick?",
+    "request-driven": "Request-driven architecture",
+    "event-driven": "Event-driven architecture",
+    "hybrids": "Hybrid architectures",
+    "saga": "The saga pattern",
+    "comparison": "Side-by-side comparison",
+    "implementation": "Practical implementation",
+    "beyond": "Beyond the document",
+}
+"""The sections of ``claims.yml`` in its order, with their titles."""
+
+BEYOND = "beyond"
+"""The section of what the document does not say."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,25 +55,56 @@ class Claim:
     experiment: str | None = None
     control: str | None = None
     limits: str | None = None
+    decided_by: str | None = None
+    corrected: str | None = None
+
+    @property
+    def decider(self) -> str | None:
+        """The name of what decides, without the runs that show it."""
+        return self.decided_by and self.decided_by.partition(";")[0]
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one notebook measured for one claim; ``limits`` names where it stops being true."""
+    """What one notebook measured for one claim; ``limits`` names where it stops being true.
+
+    ``decided_by`` and ``corrected`` belong to two of the verdicts: the values of the two further
+    runs, and the value that the claim as said would have given. ``measured_on`` says when (UTC), on
+    what kind of machine, and with which local servers.
+    """
 
     id: str
     notebook: str
     control: Value
     treatment: Value
     unit: str
-    holds: bool
+    verdict: Verdict
     limits: dict[str, Value]
+    decided_by: dict[str, Value] | None
+    corrected: dict[str, Value] | None
+    measured_on: dict[str, Any]
+
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Record | None:
+        """The record in a JSON object; None for one that another version of the course left."""
+        if content.keys() != {field.name for field in fields(cls)}:
+            return None
+        return cls(**content | {"verdict": Verdict(content["verdict"])})
 
     def __str__(self) -> str:
         """One sentence: 'some-claim holds: emails lost, control 137, treatment 0.'."""
-        verdict = "holds" if self.holds else "does not hold"
-        values = f"control {shown(self.control)}, treatment {shown(self.treatment)}"
-        return f"{self.id} {verdict}: {self.unit}, {values}."
+        return self.sentence(self.verdict)
+
+    def sentence(self, verdict: str) -> str:
+        """What was measured in one sentence, after ``verdict`` in these words."""
+        others = (self.decided_by or {}) | (self.corrected or {})
+        values = {"control": self.control, "treatment": self.treatment} | others
+        unit, told_values = told(self.unit, *values.values())
+        listed = ", ".join(
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in zip(values, told_values, strict=True)
+        )
+        return f"{self.id} {verdict}: {unit}, {listed}."
 
 
 @dataclass(frozen=True)
@@ -66,11 +115,10 @@ class Entry:
     records: list[Record]
 
     @property
-    def state(self) -> str:
-        """'holds', 'does not hold', or 'not yet shown'."""
-        if not self.records:
-            return "not yet shown"
-        return "holds" if all(record.holds for record in self.records) else "does not hold"
+    def verdict(self) -> Verdict | None:
+        """The worst of what the records say; None where there is none."""
+        found = {record.verdict for record in self.records}
+        return max(found, key=list(Verdict).index, default=None)
 
 
 @cache
@@ -86,52 +134,98 @@ def claim(
     control: Value,
     treatment: Value,
     unit: str,
-    holds: Callable[..., bool],
+    holds: Condition,
     limits: Mapping[str, Value] | None = None,
+    decided_by: Decider | None = None,
+    corrected: Correction | None = None,
     notebook: str,
     directory: Path,
+    servers: Iterable[str] = (),
 ) -> None:
     """Judge a claim by its two values, record the pair in ``directory``, and print the sentence.
 
     ``holds`` is called as ``holds(control=..., treatment=...)``. ``limits`` names measured values
-    that show where the claim stops being true.
+    that show where the claim stops being true. With ``decided_by`` the verdict is that the claim
+    holds, but something else decides; with ``corrected``, that it does not hold as said. What
+    decides, and the corrected sentence, stand in ``claims.yml``.
 
-    Raises ``ClaimError`` for an id that is not in ``claims.yml``, when the claim does not hold (the
-    record is written first), and for a ``holds`` that is true of the control's own value: it would
-    also pass with the mechanism removed.
+    Raises ``ClaimError`` for an id that is not in ``claims.yml``, when what was measured does not
+    show the verdict (the record is written first), and for a condition that shows nothing: a
+    ``holds`` that is true of the control's own value would also pass with the mechanism removed.
     """
-    _known(claim_id)
-    control, treatment = _plain(control), _plain(treatment)
-    if holds(control=control, treatment=control):
-        raise ClaimError(
-            f"The assertion of {claim_id} also holds when the treatment gives the control's value "
-            f"({shown(control)} {unit}), so it shows nothing.",
-            next_step="let `holds` compare the treatment with the control",
-        )
+    known = _known(claim_id)
+    verdict = _verdict(known, decided_by, corrected)
+    pair = Pair(claim_id, unit, plain(control), plain(treatment))
+    failure = not_shown(pair, holds, decided_by, corrected)
     record = Record(
         id=claim_id,
         notebook=notebook,
-        control=control,
-        treatment=treatment,
+        control=pair.control,
+        treatment=pair.treatment,
         unit=unit,
-        holds=bool(holds(control=control, treatment=treatment)),
-        limits={name: _plain(value) for name, value in (limits or {}).items()},
+        verdict=Verdict.FAILED if failure else verdict,
+        limits={name: plain(value) for name, value in (limits or {}).items()},
+        decided_by=decided_by.values() if decided_by else None,
+        corrected=corrected.values() if corrected else None,
+        measured_on={
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "servers": list(servers),
+        },
     )
     _write(directory / f"{notebook}--{claim_id}.json", asdict(record))
-    if not record.holds:
+    if failure:
         raise ClaimError(
-            str(record), next_step="look at the two runs above: is the mechanism at work?"
+            record.sentence(failure),
+            next_step="look at the runs above: is the mechanism at work?",
         )
     print(record)
+    if verdict is Verdict.DECIDED:
+        print(f"What decides: {known.decider}.")
+    if verdict is Verdict.CORRECTED:
+        print(f"Corrected: {known.corrected}")
+
+
+def _verdict(known: Claim, decided_by: Decider | None, corrected: Correction | None) -> Verdict:
+    """The verdict that a notebook asserts; ``ClaimError`` where ``claims.yml`` lacks its words."""
+    if decided_by is not None and corrected is not None:
+        raise ClaimError(
+            f"{known.id} is given two verdicts.", next_step="give `decided_by` or `corrected`"
+        )
+    if decided_by is not None and known.decided_by is None:
+        raise _without_words(known, "decided_by")
+    if corrected is not None and known.corrected is None:
+        raise _without_words(known, "corrected")
+    if decided_by is not None:
+        return Verdict.DECIDED
+    return Verdict.HOLDS if corrected is None else Verdict.CORRECTED
+
+
+def _without_words(known: Claim, field: str) -> ClaimError:
+    return ClaimError(
+        f"In claims.yml {known.id} has no line `{field}:`, which the ledger would show.",
+        next_step="add it there",
+    )
 
 
 def ledger(directory: Path) -> list[Entry]:
-    """Every claim in the order of the source document, with the records found in ``directory``."""
+    """Every claim in the order of the source document, with the records found in ``directory``.
+
+    Those of the section ``beyond``, which the document does not make, are there once they have a
+    record. A record that another version of the course left is left out, and a warning says so.
+    """
     records: dict[str, list[Record]] = {}
     for path in sorted(directory.glob("*--*.json")):
-        record = Record(**json.loads(path.read_text(encoding="utf-8")))
-        records.setdefault(_known(record.id).id, []).append(record)
-    return [Entry(claim, records.get(claim.id, [])) for claim in claims().values()]
+        record = Record.read(json.loads(path.read_text(encoding="utf-8")))
+        if record is None:
+            _log.warning("%s is left out: another version of the course left it.", path.name)
+        else:
+            records.setdefault(_known(record.id).id, []).append(record)
+    return [
+        Entry(claim, records.get(claim.id, []))
+        for claim in claims().values()
+        if claim.id in records or claim.section != BEYOND
+    ]
 
 
 def write_ledger(directory: Path, target: Path) -> None:
@@ -172,30 +266,6 @@ def _known(claim_id: str) -> Claim:
         hint = f"use one of its ids, such as {', '.join(near)}" if near else "add it there first"
         raise ClaimError(f"No claim in claims.yml has the id {claim_id!r}.", next_step=hint)
     return claims()[claim_id]
-
-
-def _plain(value: Any) -> Value:
-    """The JSON value of a measured one; numpy's scalars become Python's."""
-    plain = value.item() if hasattr(value, "item") else value
-    if not isinstance(plain, int | float | str) or (
-        isinstance(plain, float) and not math.isfinite(plain)
-    ):
-        raise ClaimError(
-            f"A claim's value is a finite number, a yes or no, or a word, not {value!r}.",
-            next_step="reduce what was measured to one such value",
-        )
-    return plain
-
-
-def shown(value: Value) -> str:
-    """A measured value for people: 'yes', '10,000', '0.42'."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _write(path: Path, content: Any) -> None:

@@ -15,8 +15,8 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from shoplab.belongings import Belongings, first_free
 from shoplab.cells import Cells, in_ipython
-from shoplab.claims import Value as Measured
 from shoplab.claims import claim, ledger_directory
+from shoplab.digits import Value as Measured
 from shoplab.environment import apply_here
 from shoplab.errors import LabError, ProcessError, SetupError, unforeseen
 from shoplab.measure.lag import LagRecording, lag, watch_lag
@@ -28,6 +28,7 @@ from shoplab.processes import Job, Limits, Process, Service, Worker
 from shoplab.processes.carry import function_name
 from shoplab.run import Run
 from shoplab.stack import PrivateCluster, PrivateServer, Stack
+from shoplab.verdicts import Condition, Correction, Decider
 from shoplab.waiting import announced, until
 
 if TYPE_CHECKING:  # OpenTelemetry is imported after the user's settings of it have gone
@@ -339,8 +340,10 @@ class Lab:
         control: Measured,
         treatment: Measured,
         unit: str,
-        holds: Callable[..., bool],
+        holds: Condition,
         limits: Mapping[str, Measured] | None = None,
+        decided_by: Decider | None = None,
+        corrected: Correction | None = None,
     ) -> None:
         """Judge a claim by its two measured values and record it; see ``shoplab.claims.claim``."""
         claim(
@@ -350,8 +353,11 @@ class Lab:
             unit=unit,
             holds=holds,
             limits=limits,
+            decided_by=decided_by,
+            corrected=corrected,
             notebook=self.number,
             directory=ledger_directory(self.directory / "ledger"),
+            servers=self._stack.programs(),
         )
 
     # The end

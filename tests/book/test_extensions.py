@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,8 +12,12 @@ import mends
 import pytest
 import sequence
 from bs4 import BeautifulSoup, Tag
+from recorded import RECORD, leave
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
+
+from shoplab.claims import claims
+from shoplab.verdicts import Verdict
 
 DIAGRAM = """
 participants: Customer, Shop
@@ -23,15 +28,6 @@ Shop --> Customer: thank you
 done Customer
 Shop -x Customer: a second answer
 """
-RECORD = {
-    "id": "ed-persisted-crash-resume",
-    "notebook": "04-4",
-    "control": 137,
-    "treatment": 0,
-    "unit": "emails lost",
-    "holds": True,
-    "limits": {"commit before handling loses": 12},
-}
 
 
 def test_a_diagram_is_one_picture_with_its_texts() -> None:
@@ -102,28 +98,145 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     return run
 
 
-def leave(book: Path, **changes: object) -> Path:
-    """A record as a notebook leaves it."""
-    record = RECORD | changes
-    path = book / "_build" / "ledger" / f"{record['notebook']}--{record['id']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record))
-    return path
-
-
 def claim(page: BeautifulSoup, name: str) -> Tag:
     return page.select(f"#claim-{name}")[0]
+
+
+def bars(shown: Tag) -> list[tuple[str, str, str]]:
+    """The name of each bar, its value in words, its length as a share of the longest."""
+    return [
+        (line.dt.text, line.dd.text, line.dd["style"].partition(": ")[2])
+        for line in shown.select("dl > div")
+    ]
 
 
 def test_the_ledger_shows_what_this_build_measured(build: Build, tmp_path: Path) -> None:
     page = build()
     shown = claim(page, "ed-persisted-crash-resume")
-    assert "holds" in shown.text
-    assert "control 137 emails lost; treatment 0 emails lost" in shown.text
-    assert "commit before handling loses 12" in shown.text
-    assert shown.a is not None and shown.a["href"] == "notebooks/04-4-crash.html"
-    assert "not yet shown" in claim(page, "rd-cascade").text
+    assert [badge.text for badge in shown.select(".verdict")] == ["holds"]
+    assert shown.text.count("emails lost") == 1
+    assert bars(shown) == [("control", "137", "1.000"), ("treatment", "0", "0.000")]
+    assert "Where it ends: commit before handling loses 12." in shown.text
+    assert "Measured 2026-11-26 19:06:01 UTC: 2 cores, Linux x86_64, Python 3.11.7." in shown.text
+    assert [(link["href"], link.text) for link in shown.select("a")] == [
+        ("notebooks/04-4-crash.html", "Crash")
+    ]
+    assert claim(page, "rd-cascade").find_parent(class_="ledger-rest")
     assert json.loads((tmp_path / "_build" / "ledger.json").read_text()) == [RECORD]
+
+
+def test_each_section_is_listed_with_what_is_shown_of_it(build: Build) -> None:
+    page = build()
+    listed = {item.a["href"]: item.text for item in page.select(".ledger-contents li")}
+    assert listed["#ledger-event-driven"] == "Event-driven architecture (1 of 11)"
+    assert listed["#ledger-saga"] == "The saga pattern (0 of 4)"
+    assert all(page.select(anchor) for anchor in listed)
+    assert "#ledger-beyond" not in listed
+    choices = [button["value"] for button in page.select(".ledger-filter input")]
+    assert choices == ["all", "holds", "none"]
+    assert "Shown in this build: 1 of 52 claims. Measured 2026-11-26: 2 cores" in page.text
+
+
+def test_a_claim_that_the_document_does_not_make_is_listed_once_it_is_shown(
+    build: Build, tmp_path: Path
+) -> None:
+    leave(tmp_path, id="x-compaction")
+    page = build(executed=False)
+    assert claim(page, "x-compaction") and not page.select("#claim-x-rebalance")
+    assert page.select("a[href='#ledger-beyond']")[0].text == "Beyond the document"
+
+
+def test_every_verdict_has_its_words_and_its_bars(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    false = replace(claims()["rd-cascade"], corrected="Some of it blocks.")
+    monkeypatch.setitem(claims(), "rd-cascade", false)
+    others = {"control": 4, "treatment": 1, "notebook": "04-4"}
+    decided = {"control_with_it": 1, "treatment_without_it": 4}
+    leave(tmp_path, id="rd-one-trace", verdict=str(Verdict.DECIDED), decided_by=decided, **others)
+    corrected = {"verdict": str(Verdict.CORRECTED), "corrected": {"as_said": 8}}
+    leave(tmp_path, id="rd-cascade", **corrected, **others)
+    leave(tmp_path, id="rd-card-payment", verdict=str(Verdict.FAILED), **others)
+    leave(tmp_path, id="rd-reproducible", **others)
+    page = build(executed=False)
+
+    shown = claim(page, "rd-one-trace")
+    assert shown.select(".verdict")[0].text == "holds, but something else decides"
+    assert "What decides: the header that every service passes on." in shown.text
+    assert bars(shown) == [
+        ("control without it", "4", "1.000"),
+        ("treatment without it", "4", "1.000"),
+        ("control with it", "1", "0.250"),
+        ("treatment with it", "1", "0.250"),
+    ]
+    shown = claim(page, "rd-cascade")
+    assert shown.select(".verdict")[0].text == "does not hold as said"
+    assert "Corrected: Some of it blocks." in shown.text
+    assert bars(shown)[2] == ("as said", "8", "1.000")
+    assert claim(page, "rd-card-payment").select(".verdict")[0].text == "failed"
+    shown = claim(page, "rd-reproducible")
+    assert shown.select(".verdict")[0].text == "holds"
+    assert "instead: whether the answer depends on state. That run is not yet shown" in shown.text
+
+    choices = {
+        button["value"]: button.parent.text for button in page.select(".ledger-filter input")
+    }
+    assert choices == {
+        "all": " all (52)",
+        "holds": " holds (1)",
+        "decided": " holds, but something else decides (1)",
+        "corrected": " does not hold as said (1)",
+        "failed": " failed (1)",
+        "none": " not yet shown (48)",
+    }
+    assert {part["data-verdict"] for part in page.select("[data-verdict]")} == {*choices} - {"all"}
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "lengths"),
+    [
+        (-0.000374, 1.01, ["0.000", "1.000"]),
+        (0, 0, ["0.000", "0.000"]),
+        (True, False, ["0.000", "0.000"]),
+        ("paid", "processing", ["0.000", "0.000"]),
+    ],
+)
+def test_a_value_that_has_no_length_is_said_and_not_drawn(
+    build: Build, tmp_path: Path, control: object, treatment: object, lengths: list[str]
+) -> None:
+    leave(tmp_path, control=control, treatment=treatment)
+    drawn = bars(claim(build(executed=False), "ed-persisted-crash-resume"))
+    assert [length for _, _, length in drawn] == lengths
+    assert all(words for _, words, _ in drawn)
+
+
+def test_two_notebooks_of_a_claim_stand_below_one_verdict(build: Build, tmp_path: Path) -> None:
+    leave(tmp_path, notebook="04-6", verdict=str(Verdict.FAILED))
+    leave(tmp_path)
+    shown = claim(build(executed=False), "ed-persisted-crash-resume")
+    assert [badge.text for badge in shown.select(".verdict")] == ["failed"]
+    assert [cell.get("rowspan") for cell in shown.select("tr")[0].find_all(["th", "td"])] == [
+        "2",
+        "2",
+        None,
+    ]
+    assert len(shown.select("tr")) == 2
+
+
+def test_evidence_has_a_column_where_the_checkout_has_some(build: Build, tmp_path: Path) -> None:
+    leave(tmp_path)
+    leave(tmp_path, id="rd-cascade")
+    heads = [head.text for head in build(executed=False).select("thead th")]
+    assert "Evidence" not in heads
+    runs = {"held": 19, "runs": 20, "control": [137, 140, 150], "treatment": [0, 0, 0]}
+    ours = {"ed-persisted-crash-resume": {"04-4": runs | {"margin": 0.43}}}
+    facts = {"date": "2026-11-27", "machine": "8 cores, Linux", "rounds": 20, "claims": ours}
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "evidence.json").write_text(json.dumps(facts))
+    page = build(executed=False)
+    assert claim(page, "ed-persisted-crash-resume").select("td")[-1].text == "held in 19 of 20 runs"
+    assert claim(page, "rd-cascade").select("td")[-1].text == ""
+    assert "Evidence 2026-11-27, 20 rounds: 8 cores, Linux." in page.text
 
 
 def test_a_record_does_not_outlive_the_run_that_made_it(build: Build, tmp_path: Path) -> None:
@@ -131,7 +244,7 @@ def test_a_record_does_not_outlive_the_run_that_made_it(build: Build, tmp_path: 
     gone = leave(tmp_path, id="rd-cascade", notebook="09-9")
     page = build()
     assert not stale.exists() and not gone.exists()
-    assert "not yet shown" in claim(page, "rd-cascade").text
+    assert claim(page, "rd-cascade").find_parent(class_="ledger-rest")
 
 
 def test_a_page_that_is_not_run_again_keeps_its_records(build: Build) -> None:
@@ -142,7 +255,7 @@ def test_a_page_that_is_not_run_again_keeps_its_records(build: Build) -> None:
 def test_a_draft_keeps_the_records_and_publishes_nothing(build: Build, tmp_path: Path) -> None:
     leave(tmp_path, control=9)
     page = build(executed=False)
-    assert "control 9 emails lost" in claim(page, "ed-persisted-crash-resume").text
+    assert bars(claim(page, "ed-persisted-crash-resume"))[0][1] == "9"
     assert not (tmp_path / "_build" / "ledger.json").exists()
 
 

@@ -177,6 +177,18 @@ def test_ctrl_c_during_a_stop_still_stops(home: Path) -> None:
     until(lambda: gone(home), SERVERS_STOP)
 
 
+def test_a_user_is_told_which_servers_it_has_used_and_of_none_once_they_have_gone(
+    home: Path,
+) -> None:
+    with Stack(home) as stack, Stack(home) as other:
+        assert stack.programs() == []
+        assert stack.redis_url and other.database_url
+        (program,) = stack.programs()
+        assert program.startswith(("Redis", "Valkey"))
+        os.kill(supervisors(home)[0], signal.SIGTERM)
+        until(lambda: stack.programs() == [])
+
+
 def test_the_servers_of_a_killed_supervisor_are_swept_by_the_next(home: Path) -> None:
     with Stack() as stack:
         url, database = stack.redis_url, stack.database_url

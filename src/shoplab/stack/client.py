@@ -7,6 +7,7 @@ instead of a local one; it is never started, stopped or wiped.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from shoplab.stack.wire import (
     Action,
     Pin,
     Private,
+    ServerReport,
     StartPrivate,
     Status,
     StatusReport,
@@ -40,6 +42,7 @@ class Stack:
         self._lease: Lease | None = None
         self._lock = threading.Lock()
         self._external: dict[str, Settings] = {}
+        self._used: set[str] = set()
         self._rabbitmq: PrivateServer | None = None
 
     @property
@@ -63,6 +66,7 @@ class Stack:
             self._external[kind] = external.settings(kind)
         if self._external[kind]:
             return dict(self._external[kind])
+        self._used.add(kind)
         return self._open().request(UseShared(kind), f"Starting {kind} ...")
 
     @property
@@ -108,6 +112,18 @@ class Stack:
         finally:
             if lease is not self._lease:
                 lease.close()
+
+    def programs(self) -> list[str]:
+        """The local servers that this user has used, for people; none where they have gone."""
+        servers: dict[str, ServerReport] = {}
+        with suppress(ServerError):
+            if self._lease is not None:
+                servers = self._lease.request(Status())["servers"]
+        return [
+            servers[kind]["program"]
+            for kind in sorted(self._used & servers.keys())
+            if "program" in servers[kind]
+        ]
 
     def pin(self) -> None:
         """Keep the servers running without any user, until ``shoplab down``."""
