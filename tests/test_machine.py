@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 
 import pytest
@@ -10,8 +11,9 @@ from shoplab.machine import machine
 
 
 def test_it_names_cores_system_and_python() -> None:
-    cores, system, python = machine().split(", ")
+    cores, memory, system, python = machine().split(", ")
     assert int(cores.split()[0]) >= 1
+    assert re.fullmatch(r"\d+ GB", memory)
     assert system == f"{platform.system()} {platform.machine()}"
     assert python == f"Python {'.'.join(map(str, sys.version_info[:3]))}"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import sys
 import threading
@@ -33,11 +32,12 @@ from tqdm import tqdm
 
 from shoplab.claims import ledger_directory
 from shoplab.errors import SetupError
+from shoplab.machine import machine
 from shoplab.servers import postgres, rabbitmq
 from shoplab.servers.external import KAFKA_OPTIONS, VARIABLES
 from shoplab.servers.kafka.java import find_java
 from shoplab.servers.redis import find_binary
-from tools.running import cores, jobs, runs_alone
+from tools.running import jobs, runs_alone
 
 BUILD = Path("_build")
 CACHE = BUILD / ".jupyter_cache"
@@ -113,15 +113,6 @@ def fingerprint() -> str:
         digest.update(f"{path} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     digest.update(repr([machine(), list(servers())]).encode())
     return digest.hexdigest()
-
-
-def machine() -> str:
-    """The kind of machine, such as '2 cores, 24 GB, Linux x86_64, Python 3.11'."""
-    memory = round(psutil.virtual_memory().total / 2**30)
-    python = ".".join(platform.python_version_tuple()[:2])
-    return (
-        f"{cores()} cores, {memory} GB, {platform.system()} {platform.machine()}, Python {python}"
-    )
 
 
 def servers() -> Iterator[str]:

@@ -11,6 +11,7 @@ import nbformat
 import psutil
 
 from shoplab.locks import exclusive, shared
+from shoplab.machine import cores
 
 GIGABYTES_EACH = 1.5
 """What a notebook takes at most, with its kernel, its processes and a cluster of its own."""
@@ -28,13 +29,6 @@ def jobs() -> int:
         raise SystemExit(f"JOBS={chosen}: a number from 1 on is needed, such as `make book JOBS=2`")
     room = int(psutil.virtual_memory().available / 1e9 / GIGABYTES_EACH)
     return max(1, min(cores(), room))
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def runs_alone(notebook: Path) -> bool:

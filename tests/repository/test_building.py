@@ -12,7 +12,6 @@ from shoplab.locks import exclusive, held
 from shoplab.waiting import until
 from tools import book
 
-
 TOC = """
 root: book/index
 parts:
