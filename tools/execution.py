@@ -87,9 +87,12 @@ def execute(notebooks: Sequence[Path], *, fresh: bool = False) -> bool:
         _run_all(stale, depends_on)
     for run in stale:
         result = "failed" if run.failure else f"{run.seconds:.0f} s"
-        print(f"{result:>8}  {run.path.stem}")
+        print(f"{result:>8}  {run.path.stem}", flush=True)
     if len(stale) < len(runs):
-        print(f"Unchanged since they ran: {len(runs) - len(stale)} of {len(runs)} notebooks.")
+        print(
+            f"Unchanged since they ran: {len(runs) - len(stale)} of {len(runs)} notebooks.",
+            flush=True,
+        )
     for run in stale:
         if run.failure:
             print(f"\n{run.path}\n{run.failure}", file=sys.stderr)
@@ -150,7 +153,7 @@ def _run_all(runs: list[Run], depends_on: str) -> None:
     """Run as many as there is room for, the longest first; then those that want to be alone."""
     several, one = jobs(), 1
     together = sorted((run for run in runs if not run.alone), key=lambda run: -run.expected)
-    print(f"Running {len(runs)} notebooks, {several} at the same time.", flush=True)
+    print(f"To run: {len(runs)} of the notebooks, {several} at a time.", flush=True)
     with _Progress(runs) as progress:
         _in_threads(together, several, depends_on, progress)
         _in_threads([run for run in runs if run.alone], one, depends_on, progress)
