@@ -24,7 +24,7 @@ from shoplab.measure.load import Body, LoadResult, offer
 from shoplab.measure.members import members
 from shoplab.measure.records import PATIENCE, read_records
 from shoplab.paths import error_log
-from shoplab.processes import Job, Limits, Process, Service, Worker
+from shoplab.processes import Job, Limits, Process, Service, Worker, prepare
 from shoplab.processes.carry import function_name
 from shoplab.run import Run
 from shoplab.stack import PrivateCluster, PrivateServer, Stack
@@ -70,6 +70,7 @@ class Lab:
     def _open(self, number: str, service: str, traced: bool) -> None:
         _check_that_asserts_run()
         apply_here()
+        prepare()
         _close_earlier(number)
         self.number = number
         self.traced = traced
