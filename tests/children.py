@@ -1,10 +1,13 @@
-"""What a process has started, its fork server not counted, which stays for the next child."""
+"""What a process has started; its fork server, which stays for the next child, does not count."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 import psutil
+import pytest
+
+forks = pytest.mark.skipif(not psutil.LINUX, reason="no fork server there")
 
 PROGRAM = "shoplab.processes.child"
 

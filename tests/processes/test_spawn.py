@@ -13,23 +13,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from children import fork_servers
+from children import fork_servers, forks
 
 from shoplab.environment import for_processes
 from shoplab.errors import ProcessError
 from shoplab.processes import child, spawn
 
-forks = pytest.mark.skipif(sys.platform != "linux", reason="no fork server there")
-WAYS = [pytest.param("on", id="forked", marks=forks), pytest.param("off", id="fresh")]
 
-
-@pytest.fixture(params=WAYS)
-def way(request, monkeypatch, lab):
-    """Each of the two ways; what is started is seen to have come by it."""
-    monkeypatch.setenv("SHOPLAB_FORK", request.param)
-    parent = lab.run(os.getppid).result()
-    assert (parent == os.getpid()) == (request.param == "off")
-    return request.param
+@pytest.fixture(autouse=True)
+def _forks_where_nothing_else_is_said(monkeypatch):
+    monkeypatch.delenv("SHOPLAB_FORK", raising=False)
 
 
 @pytest.fixture
@@ -177,15 +170,15 @@ def test_a_wait_has_its_time(way, tmp_path):
     held.stdin.close()
 
 
-def test_fifty_starts_leave_nothing_open(way, lab):
-    this = psutil.Process()
-    watched = [this, *(fork_servers(this) if way == "on" else [])]
+@forks
+def test_fifty_starts_leave_nothing_open(lab, server):
+    watched = [psutil.Process(), server]
     before = [process.num_fds() for process in watched]
     for number in range(50):
         worker = lab.run(int)
         worker.kill() if number % 2 else worker.wait()
     lab.until(lambda: [process.num_fds() for process in watched] <= before)
-    assert all(not server.children() for server in watched[1:])
+    assert server.children() == []
 
 
 PARENT = """
@@ -208,16 +201,8 @@ time.sleep(60)
 
 @forks
 @pytest.mark.parametrize("to_the_server", [None, signal.SIGSTOP, signal.SIGKILL])
-@pytest.mark.parametrize("of_its_own_session", [False, True])
-def test_server_and_children_end_with_a_parent_that_is_killed(
-    lab, to_the_server, of_its_own_session
-):
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=of_its_own_session,
-    )
+def test_server_and_children_end_with_a_parent_that_is_killed(lab, to_the_server):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     all_of_it = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
     server, halted, _ = all_of_it
     assert server.ppid() == parent.pid and halted.status() == psutil.STATUS_STOPPED
