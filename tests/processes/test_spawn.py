@@ -95,23 +95,24 @@ def test_a_child_is_where_and_with_what_its_parent_is_now(way, lab, tmp_path, mo
         return [
             Path.cwd().name,
             fresh_from_the_press.WORD,
-            {name: os.environ.get(name) for name in ("PLACE", "GONE", "OTEL_SERVICE_NAME")},
+            {
+                name: os.environ.get(name)
+                for name in ("PLACE", "SHOPLAB_GRACE", "OTEL_SERVICE_NAME")
+            },
             time.strftime("%H", time.gmtime(0)) != time.strftime("%H", time.localtime(0)),
             subprocess.check_output(["sh", "-c", "echo $PLACE"], text=True),
         ]
 
-    monkeypatch.setenv("GONE", "here before")
-    lab.run(int).wait()
     place = tmp_path / "a place é"
     place.mkdir()
     (place / "fresh_from_the_press.py").write_text("WORD = 'read'")
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(str(place))
-    monkeypatch.delenv("GONE")
+    monkeypatch.delenv("SHOPLAB_GRACE")  # the server has it
     monkeypatch.setenv("PLACE", "counter é")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "another's")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    variables = {"PLACE": "counter é", "GONE": None, "OTEL_SERVICE_NAME": None}
+    variables = {"PLACE": "counter é", "SHOPLAB_GRACE": None, "OTEL_SERVICE_NAME": None}
     assert lab.run(seen).result() == ["a place é", "read", variables, True, "counter é\n"]
 
 
@@ -150,10 +151,11 @@ def test_the_end_of_a_child_is_an_interpreters_end(way, lab):
 
 
 def test_a_signal_for_what_has_ended_reaches_nobody(way, tmp_path):
-    with (tmp_path / "log").open("wb") as log:
+    path = tmp_path / "log"
+    with path.open("wb") as log:
         held = spawn.start(log.fileno())
     held.stdin.close()  # no order comes, so it ends
-    assert held.wait(30) == 1
+    assert (held.wait(30), path.read_text()) == (1, "")
     held.terminate()
     held.kill()
     assert held.wait(0) == held.poll() == 1

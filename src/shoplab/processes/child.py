@@ -33,8 +33,11 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    with os.fdopen(lifeline, "rb", closefd=False) as stream:
-        order, call = receive(stream)
+    try:
+        with os.fdopen(lifeline, "rb", closefd=False) as stream:
+            order, call = receive(stream)
+    except EOFError:  # our parent was interrupted, or has ended, before it said what to do
+        sys.exit(1)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     signal.signal(signal.SIGTERM, _leave)
     try:

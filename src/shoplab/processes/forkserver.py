@@ -122,7 +122,6 @@ def _begin(
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    importlib.invalidate_caches()
 
 
 def _tell_of_end(pidfd: int, pid: int, told: socket.socket) -> None:
