@@ -6,6 +6,7 @@ OURS = (
     "cloudpickle",
     "shoplab.measure.spans",
     "fastapi",
+    "pydantic.v1",  # FastAPI loads it at its first route
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
