@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
+from children import started_by
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
@@ -91,7 +92,7 @@ class Kernel:
 
     def children(self) -> list[psutil.Process]:
         kernel = psutil.Process(self.manager.provisioner.pid)
-        return kernel.children(recursive=True)
+        return started_by(kernel)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from children import started_by
 from click.testing import CliRunner, Result
 
 from shoplab import cli, doctor
@@ -150,4 +151,4 @@ def test_one_broken_check_does_not_hide_the_others(monkeypatch: pytest.MonkeyPat
 def test_a_second_setup_is_silent(home: Path) -> None:
     shoplab("setup")
     assert shoplab("setup").output == ""
-    assert psutil.Process().children(recursive=True) == []
+    assert started_by(psutil.Process()) == []

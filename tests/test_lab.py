@@ -126,7 +126,9 @@ def test_every_parameter_is_written_out_with_the_default_it_has(method, function
         assert shown[name].default == meant[name].default
 
 
-@pytest.mark.parametrize("method", [Lab.topic, Lab.lag, Lab.watch_lag, Lab.records, Lab.members])
+@pytest.mark.parametrize(
+    "method", [Lab.topic, Lab.lag, Lab.watch_lag, Lab.records, Lab.members, Lab.assignment]
+)
 def test_a_cluster_of_ones_own_is_named_by_keyword_everywhere(method):
     assert inspect.signature(method).parameters["cluster"].kind is inspect.Parameter.KEYWORD_ONLY
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from shoplab.belongings import Belongings, first_free
@@ -21,10 +21,10 @@ from shoplab.environment import apply_here
 from shoplab.errors import LabError, ProcessError, SetupError, unforeseen
 from shoplab.measure.lag import LagRecording, lag, watch_lag
 from shoplab.measure.load import Body, LoadResult, offer
-from shoplab.measure.members import members
+from shoplab.measure.members import assignment, members
 from shoplab.measure.records import PATIENCE, read_records
 from shoplab.paths import error_log
-from shoplab.processes import Job, Limits, Process, Service, Worker
+from shoplab.processes import Job, Limits, Process, Service, Worker, prepare
 from shoplab.processes.carry import function_name
 from shoplab.run import Run
 from shoplab.stack import PrivateCluster, PrivateServer, Stack
@@ -70,6 +70,7 @@ class Lab:
     def _open(self, number: str, service: str, traced: bool) -> None:
         _check_that_asserts_run()
         apply_here()
+        prepare()
         _close_earlier(number)
         self.number = number
         self.traced = traced
@@ -314,6 +315,16 @@ class Lab:
         ``lab.until(lambda: lab.members(group) == 2)``.
         """
         return members(self._admin_of(cluster), group)
+
+    def assignment(
+        self, group: str, *, cluster: PrivateCluster | None = None
+    ) -> dict[str, set[TopicPartition]]:
+        """The partitions that each member of a group holds; empty while it rebalances.
+
+        A member is named by its ``client_id``, or by its ``member_id`` where another has the same;
+        the partitions compare with ``consumer.assignment()``.
+        """
+        return assignment(self._admin_of(cluster), group)
 
     def session_timeout(self, wanted: int) -> int:
         """``wanted`` milliseconds, or the least that Kafka allows here if that is more.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 import numpy as np
 import psutil
 import pytest
+from children import started_by
 
 from shoplab.errors import LoadError
 from shoplab.measure.accuracy import measure_accuracy
@@ -273,7 +274,7 @@ def test_a_generator_held_up_in_mid_run_counts_from_the_due_time_and_says_so() -
         nonlocal served
         served += 1
         if served == 50:
-            (generator,) = psutil.Process().children()
+            (generator,) = started_by(psutil.Process())
             generator.suspend()
             threading.Event().wait(0.5)
             generator.resume()

@@ -238,7 +238,7 @@ print(*(worker.pid for worker in workers), flush=True)
 
 
 @pytest.mark.parametrize("of_its_own_session", [False, True])
-def test_no_halted_process_outlives_a_parent_that_is_killed(lab, of_its_own_session):
+def test_no_halted_process_outlives_a_parent_that_is_killed(way, lab, of_its_own_session):
     # JupyterLab starts a kernel in a session of its own, a shell does not.
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT + "time.sleep(60)"],
@@ -260,7 +260,7 @@ def test_no_halted_process_outlives_a_parent_that_is_killed(lab, of_its_own_sess
         parent.stdout.close()
 
 
-def test_an_interpreter_that_exits_ends_what_it_has_halted(lab):
+def test_an_interpreter_that_exits_ends_what_it_has_halted(way, lab):
     done = subprocess.run(
         [sys.executable, "-c", PARENT], capture_output=True, text=True, check=True, timeout=30
     )

@@ -196,6 +196,53 @@ def test_members_counts_the_consumers_that_have_their_partitions(lab):
     first.stop()
 
 
+def test_an_assignment_is_what_the_members_themselves_hold(lab):
+    def read(kafka, topics, group, name, file):
+        consumer = KafkaConsumer(*topics, group_id=group, client_id=name, **kafka)
+        while True:
+            consumer.poll(timeout_ms=50)
+            file.write_text(repr(sorted(map(tuple, consumer.assignment()))))
+
+    topics, group = [lab.topic("orders", partitions=3), lab.topic("payments")], lab.name("email")
+    every = {TopicPartition(topics[0], number) for number in range(3)}
+    every.add(TopicPartition(topics[1], 0))
+    assert lab.assignment(group) == {}
+
+    def start(name):
+        file = lab.directory / f"held-by-{name}"
+        lab.run(read, lab.kafka, topics, group, name, file, name=name)
+        return name, file
+
+    def agreed():
+        held = lab.assignment(group)
+        return held.keys() == files.keys() and all(
+            file.exists() and file.read_text() == repr(sorted(map(tuple, held[name])))
+            for name, file in files.items()
+        )
+
+    files = dict([start("first")])
+    lab.until(agreed, timeout=30)
+    assert lab.assignment(group) == {"first": every}
+    files |= dict([start("second"), start("third")])
+    lab.until(agreed, timeout=30)
+    shares = lab.assignment(group).values()
+    assert set.union(*shares) == every and sum(map(len, shares)) == len(every)
+
+
+def test_members_of_one_name_are_told_apart_in_an_assignment(lab):
+    def read(kafka, topic, group):
+        for _ in KafkaConsumer(topic, group_id=group, client_id="email", **kafka):
+            pass
+
+    orders, group = lab.topic("orders", partitions=2), lab.name("email")
+    for _ in range(2):
+        lab.run(read, lab.kafka, orders, group)
+    lab.until(lambda: lab.members(group) == 2, timeout=30)
+    held = lab.assignment(group)
+    assert len(held) == 2 and all(name.startswith("email-") for name in held)
+    assert sorted(held.values(), key=str) == [{TopicPartition(orders, n)} for n in range(2)]
+
+
 def test_lag_is_what_the_group_has_yet_to_handle(lab):
     orders, group = lab.topic("orders", partitions=2), lab.name("email")
     producer = KafkaProducer(**lab.kafka)
@@ -225,6 +272,8 @@ def test_lag_and_members_of_a_cluster_of_ones_own(lab):
         next(consumer)
         assert lab.members(group, cluster=cluster) == 1
         assert lab.members(group) == 0
+        (held,) = lab.assignment(group, cluster=cluster).values()
+        assert held == consumer.assignment() and not lab.assignment(group)
         consumer.commit()
         consumer.close()
     producer.close()

@@ -38,7 +38,7 @@ def test_a_service_answers_from_a_process_of_its_own(lab):
     assert service.name == "greeter"
 
 
-def test_a_killed_service_refuses_at_once_and_keeps_its_address(lab):
+def test_a_killed_service_refuses_at_once_and_keeps_its_address(way, lab):
     service = lab.serve(greeter)
     url, first_pid = service.url, service.pid
     service.kill()
@@ -58,7 +58,7 @@ def test_nobody_else_gets_the_port_of_a_dead_service(lab):
         other.bind(("127.0.0.1", int(service.url.rsplit(":", 1)[1])))
 
 
-def test_a_stopped_service_lets_the_open_request_finish(lab):
+def test_a_stopped_service_lets_the_open_request_finish(way, lab):
     service = lab.serve(greeter)
     with ThreadPoolExecutor() as pool:
         entered = threading.Event()

@@ -45,7 +45,7 @@ def test_a_result_that_json_cannot_carry_is_refused(lab):
         lab.run(opened).result()
 
 
-def test_stop_runs_finally_and_is_no_failure(lab, tmp_path):
+def test_stop_runs_finally_and_is_no_failure(way, lab, tmp_path):
     notes = tmp_path / "notes"
     worker = lab.run(note_and_wait, notes)
     lab.until(begun(notes))
@@ -106,7 +106,7 @@ def test_a_stop_that_takes_its_time_is_not_disturbed(lab, tmp_path):
     assert notes.read_text() == "tidy" and worker.wait() == 0
 
 
-def test_an_exception_is_in_the_log_and_in_the_error_with_its_source_line(lab):
+def test_an_exception_is_in_the_log_and_in_the_error_with_its_source_line(way, lab):
     def charge(order):
         raise ValueError(f"no price for {order}")
 
@@ -156,7 +156,7 @@ def test_a_restart_runs_the_same_call_and_continues_the_log(lab):
     assert worker.log.read_text() == "again\nagain\n"
 
 
-def test_a_worker_that_kills_itself_can_be_awaited_and_restarted(lab, tmp_path):
+def test_a_worker_that_kills_itself_can_be_awaited_and_restarted(way, lab, tmp_path):
     def crash_once(marker):
         if not marker.exists():
             marker.touch()
@@ -175,7 +175,7 @@ def test_a_result_that_never_comes_meets_its_deadline(lab, tmp_path):
         worker.result(timeout=0.2)
 
 
-def test_a_large_call_and_a_large_result_pass(lab):
+def test_a_large_call_and_a_large_result_pass(way, lab):
     def echo(text):
         return text
 
@@ -235,7 +235,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupt_of_the_kernels_group_leaves_the_worker_running(lab, tmp_path):
+def test_an_interrupt_of_the_kernels_group_leaves_the_worker_running(way, lab, tmp_path):
     kernel = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path / "notes")],
         stdout=subprocess.PIPE,
@@ -267,7 +267,7 @@ time.sleep(60)
 """
 
 
-def test_no_process_outlives_a_parent_that_is_killed(lab):
+def test_no_process_outlives_a_parent_that_is_killed(way, lab):
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
     assert len(children) == 2

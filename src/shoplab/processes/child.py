@@ -1,5 +1,7 @@
 """The other end: ``python -m shoplab.processes.child`` reads one order and carries it out.
 
+With the number of a socket it is the fork server first, and what follows is each child's.
+
 Standard input carries a line of JSON (the order), then the pickled call; after that it is the
 lifeline, and its end ends this process. What a function prints goes to standard output and error,
 which are the log.
@@ -28,9 +30,14 @@ OUR_FRAMES = 2  # main and carry_out; a reader's traceback starts below them
 def main() -> None:
     """Read the order, run the function, and leave with status 0, or 1 after a traceback."""
     lifeline = os.dup(0)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    with os.fdopen(lifeline, "rb", closefd=False) as stream:
-        order, call = receive(stream)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    try:
+        with os.fdopen(lifeline, "rb", closefd=False) as stream:
+            order, call = receive(stream)
+    except EOFError:  # our parent was interrupted, or has ended, before it said what to do
+        sys.exit(1)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     signal.signal(signal.SIGTERM, _leave)
     try:
@@ -127,4 +134,8 @@ def _leave(signum: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        from shoplab.processes.forkserver import fork_children
+
+        fork_children(int(sys.argv.pop()))  # returns in each child
     main()

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from shoplab import families
-from shoplab.environment import for_processes
 from shoplab.errors import DeadlineError, ProcessError
 from shoplab.ports import Port
 from shoplab.processes.carry import pack, source_lines
 from shoplab.processes.job import Job
 from shoplab.processes.order import Limits, Order, Serving, send
+from shoplab.processes.spawn import Child, start
 from shoplab.waiting import announced
 
 START_TIMEOUT = 60.0
@@ -52,7 +52,7 @@ class Process:
         self._call = pack(job.function, job.arguments, job.keywords)
         self._source = source_lines(job.function)
         self._spans = job.spans
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._death_known = False
 
     @property
@@ -149,24 +149,9 @@ class Process:
             serving=serving,
             result=str(result) if result else None,
         )
+        inherited = (serving.listener, serving.ready) if serving else ()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "shoplab.processes.child"],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(serving.listener, serving.ready) if serving else (),
-                # A group of its own, in our session. An interrupt of the kernel's group does not
-                # reach it; and if we die while it is halted, the system wakes it and ends it,
-                # since POSIX leaves no stopped process in a group that nobody can resume.
-                process_group=0,
-                env=for_processes(os.environ)
-                | {
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                    "PYTHONUNBUFFERED": "1",
-                    "PYTHONUTF8": "1",
-                },
-            )
+            self._process = start(log.fileno(), inherited)
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it died first; whoever uses the handle learns of it
             send(self._process.stdin, order, self._call)

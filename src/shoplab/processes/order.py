@@ -58,9 +58,15 @@ def send(stream: IO[bytes], order: Order, call: bytes) -> None:
 
 
 def receive(stream: IO[bytes]) -> tuple[Order, bytes]:
-    """Read what ``send`` wrote."""
-    head = json.loads(stream.readline())
-    call = stream.read(head.pop("call_bytes"))
+    """Read what ``send`` wrote; ``EOFError`` where it has not written all."""
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    head = json.loads(line)
+    size = head.pop("call_bytes")
+    call = stream.read(size)
+    if len(call) < size:
+        raise EOFError
     if serving := head["serving"]:
         head["serving"] = Serving(**serving | {"limits": Limits(**serving["limits"])})
     return Order(**head), call
