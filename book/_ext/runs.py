@@ -25,7 +25,7 @@ def run_of(app: Sphinx, docname: str) -> dict[str, Any]:
     path = Path(app.env.doc2path(docname))
     if path.suffix != ".ipynb" or app.config.nb_execution_mode != "cache":
         return {}
-    cache = get_cache(app.config.nb_execution_cache_path)
+    cache = get_cache(app.env.mystnb_config.execution_cache_path)  # type: ignore[attr-defined]
     try:
         record = cache.match_cache_notebook(nbformat.read(path, as_version=4))
     except KeyError:

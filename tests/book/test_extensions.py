@@ -239,14 +239,6 @@ def test_evidence_has_a_column_where_the_checkout_has_some(build: Build, tmp_pat
     assert "Evidence 2026-11-27, 20 rounds: 8 cores, Linux." in page.text
 
 
-def test_a_record_does_not_outlive_the_run_that_made_it(build: Build, tmp_path: Path) -> None:
-    stale = leave(tmp_path, id="rd-cascade")
-    gone = leave(tmp_path, id="rd-cascade", notebook="09-9")
-    page = build()
-    assert not stale.exists() and not gone.exists()
-    assert claim(page, "rd-cascade").find_parent(class_="ledger-rest")
-
-
 def test_a_page_that_is_not_run_again_keeps_its_records(build: Build) -> None:
     build()
     assert "holds" in claim(build(), "ed-persisted-crash-resume").text

@@ -30,6 +30,9 @@ SETTINGS = {
 }
 """The reader's own, in this test: nothing is saved, and every cell is in the page."""
 
+WAIT = 90.0
+"""Seconds for what a quiet machine does in one or two."""
+
 CELLS = """() => {
   const panel = globalThis.jupyterapp?.shell.currentWidget;
   if (!panel?.content?.widgets || !panel.sessionContext) return {path: null};
@@ -75,7 +78,7 @@ class Reader:
         path = f"notebooks/{name}.ipynb"
         self.page.goto(f"{self.address}/lab/tree/{path}")
         until(lambda: (cells := self.cells())["path"] == path and cells["idle"], 60)
-        self.shown(".jp-MarkdownCell .myst h1").wait_for(timeout=60_000)
+        self.shown(".jp-MarkdownCell .myst h1").wait_for(timeout=WAIT * 1000)
         self.ran = 0
 
     def shown(self, selector: str) -> Locator:
@@ -189,6 +192,7 @@ def _nothing_is_saved() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def reader(browser: Browser, lab: dict[str, str]) -> Iterator[Reader]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(WAIT * 1000)
     page.goto(f"{lab['address']}/lab?token={lab['JUPYTER_TOKEN']}")
     reader = Reader(page, lab["address"])
     yield reader
@@ -204,7 +208,7 @@ def solved(name: str) -> list[str]:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_is_shown_as_in_the_book_and_runs(reader: Reader, name: str) -> None:
     reader.open(name)
-    until(lambda: reader.cells()["folded"] == solved(name) != [], 30)
+    until(lambda: reader.cells()["folded"] == solved(name) != [], WAIT)
     assert re.findall(r":::.*|\{[\w-]+\}`.*|Unknown Directive", reader.text()) == []
     reader.run_all()
     assert reader.on_red() == []
@@ -217,17 +221,17 @@ def test_a_second_run_in_the_same_kernel_ends_what_the_first_had_started(
     before = len(processes_of(lab["SHOPLAB_RUN"]))
     reader.run_all()
     assert reader.on_red() == []
-    until(lambda: len(processes_of(lab["SHOPLAB_RUN"])) <= before)
+    until(lambda: len(processes_of(lab["SHOPLAB_RUN"])) <= before, WAIT)
 
 
 def test_a_cell_that_waits_shows_a_bar_and_can_be_interrupted(reader: Reader) -> None:
     reader.add_and_run("lab.until(lambda: False, 100)")
-    reader.shown("progress[max='100']").wait_for(timeout=30_000)
+    reader.shown("progress[max='100']").wait_for(timeout=WAIT * 1000)
     reader.shown("[data-command='notebook:interrupt-kernel']").click()
-    until(lambda: reader.on_red() == ["KeyboardInterrupt: "], 30)
+    until(lambda: reader.on_red() == ["KeyboardInterrupt: "], WAIT)
     assert reader.shown("progress").count() == 0
     reader.add_and_run("lab.until(lambda: shop.alive)")
-    until(lambda: reader.cells()["outputs"][-1].get("data") == {"text/plain": "True"}, 30)
+    until(lambda: reader.cells()["outputs"][-1].get("data") == {"text/plain": "True"}, WAIT)
 
 
 def test_links_open_the_books_pages_beside_the_notebook(reader: Reader) -> None:

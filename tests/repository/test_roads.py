@@ -85,7 +85,9 @@ def test_workflow_runs_make_targets_only() -> None:
     steps = load(WORKFLOW)["jobs"]["doors"]["steps"]
     commands = [step["run"] for step in steps if "run" in step]
     assert commands
-    assert all(re.fullmatch(r"make [a-z-]+( PYTHON=\S+ *\S*.*)?", line) for line in commands)
+    assert all(
+        re.fullmatch(r"make [a-z-]+( FRESH=1| PYTHON=\S+ *\S*.*)?", line) for line in commands
+    )
     assert {line.split()[1] for line in commands} <= targets()
 
 
@@ -258,9 +260,9 @@ def test_two_doors_open_one_after_the_other_whatever_j_says(doors: Path) -> None
 
 
 def test_ci_runs_what_the_readme_names() -> None:
-    for command in ("make test", "make book"):
-        assert f"step {command}\n" in read(".ci/run")
-        assert command in read("README.md")
+    for command, option in (("make test", ""), ("make book", "FRESH=1")):
+        assert f"step {command} {option}".strip() + "\n" in read(".ci/run")
+        assert command in read("README.md") and option in read("README.md")
 
 
 def test_readme_asks_for_the_disk_space_that_the_doctor_looks_for() -> None:
