@@ -16,12 +16,12 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export MATPLOTLIBRC := /dev/null
 
 # Unattended runs also leave the user's own Jupyter and IPython settings alone.
-test book: export JUPYTER_NO_CONFIG := 1
-test book: export IPYTHONDIR := $(CURDIR)/_build/ipython
+test book evidence: export JUPYTER_NO_CONFIG := 1
+test book evidence: export IPYTHONDIR := $(CURDIR)/_build/ipython
 # The stack of a test run ends seconds after its last user, not minutes.
-test test-servers bench: export SHOPLAB_GRACE ?= 5
+test test-servers bench evidence: export SHOPLAB_GRACE ?= 5
 # What a cell waits for is for people to read, not for a page (for tests, conftest.py says so too).
-book: export SHOPLAB_PROGRESS := off
+book evidence: export SHOPLAB_PROGRESS := off
 test: export SHOPLAB_LEDGER := $(CURDIR)/_build/test-ledger
 
 # pyproject.toml's groups of dependencies, and where every locked package must have a wheel: a fresh
@@ -36,7 +36,7 @@ beside := -n auto --dist loadfile
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help book lab test test-quick test-servers draft test-book bench check format lock
+.PHONY: help book lab test test-quick test-servers draft test-book bench evidence check format lock
 .PHONY: leftovers setup clean clean-all _build
 .NOTPARALLEL: # whatever -j says: a book beside the tests would make each other late
 
@@ -48,7 +48,7 @@ help: ## say what there is (this list)
 	@echo "Each sets up what it needs by itself, once. PYTHON=python3.12 chooses the Python."
 
 # Whatever builds or checks writes into this folder; whoever reads and runs (`make lab`) need not.
-book draft test test-quick test-servers test-book check format lock: | _build
+book draft test test-quick test-servers test-book evidence check format lock: | _build
 
 book: setup ## run the notebooks that changed against live servers, build the HTML book (FRESH=1: all)
 	@$(python) -m tools.book $(if $(FRESH),--fresh)
@@ -79,6 +79,9 @@ test-book: setup ## open every page of the built book, and JupyterLab, in headle
 bench: setup ## the laboratory's own figures, against their targets
 	@$(python) tools/bench.py
 
+evidence: setup ## run every notebook ROUNDS=20 times, half of them on busy cores: book/evidence.json
+	@ROUNDS=$(or $(ROUNDS),20) $(python) -m tools.evidence
+
 check: setup ## lint, formatting, types, dependencies and notebook hygiene; fast
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
@@ -107,7 +110,7 @@ _build:
 
 # A kernel warns at each start that it speaks over the loopback in plain text.
 quiet_kernels := _build/ipython/profile_default/ipython_kernel_config.json
-test book: | $(quiet_kernels)
+test book evidence: | $(quiet_kernels)
 $(quiet_kernels): | _build
 	@mkdir -p $(@D)
 	@echo '{"IPKernelApp": {"log_level": "ERROR"}}' >$@

@@ -3,6 +3,7 @@
 import getpass
 import json
 import platform
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -22,9 +23,10 @@ from shoplab.claims import (
     ledger_directory,
     write_ledger,
 )
+from shoplab.digits import Value
 from shoplab.errors import ClaimError
 from shoplab.machine import machine
-from shoplab.verdicts import Correction, Decider, Verdict
+from shoplab.verdicts import Condition, Correction, Decider, Pair, Verdict, margin
 
 ID = "ed-persisted-crash-resume"
 
@@ -64,6 +66,7 @@ def test_a_claim_that_holds_is_recorded_and_said(
         "limits": {"lost when committed first": 12},
         "decided_by": None,
         "corrected": None,
+        "margin": None,
     }
     assert capsys.readouterr().out == f"{ID} holds: emails lost, control 137, treatment 0.\n"
 
@@ -269,7 +272,8 @@ def test_a_record_that_another_version_left_counts_as_none(
 
 
 def test_the_worst_verdict_of_a_claims_notebooks_is_the_claims() -> None:
-    show_values = {"control": 1, "treatment": 0, "unit": "", "limits": {}, "measured_on": {}}
+    show_values = {"control": 1, "treatment": 0, "unit": "", "limits": {}, "margin": None}
+    show_values["measured_on"] = {}
     entry = Entry(claims()[ID], [])
     for verdict in Verdict:
         record = Record(ID, "04-4", verdict=verdict, decided_by=None, corrected=None, **show_values)
@@ -389,3 +393,30 @@ def test_claims_have_unique_ids_and_the_text_that_the_ledger_shows() -> None:
 def test_what_decides_is_named_without_the_runs_that_show_it() -> None:
     assert claims()[HEADER].decider == "the header that every service passes on"
     assert claims()[ID].decider is None
+
+
+def at_most(limit: float) -> Callable[..., bool]:
+    return lambda control, treatment: treatment <= limit * control
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "holds", "expected"),
+    [
+        (10.0, 0.0, at_most(0.5), 0.5),
+        (10.0, 4.0, at_most(0.5), 0.16),
+        (10, 4.9, at_most(0.5), 0.01),
+        (10.0, 5.0, at_most(0.5), 0.0),
+        (10, 0, at_most(0.5), None),  # counts are the same in every run, or the claim fails
+        (True, False, at_most(0.5), None),
+        ("lost", "kept", lambda control, treatment: treatment == "kept", None),
+    ],
+)
+def test_the_margin_is_how_far_the_treatment_may_move_before_the_claim_fails(
+    control: Value, treatment: Value, holds: Condition, expected: float | None
+) -> None:
+    assert margin(Pair(ID, "s", control, treatment), holds) == expected
+
+
+def test_a_record_carries_its_margin(tmp_path: Path) -> None:
+    show(tmp_path, control=10.0, treatment=4.0, holds=at_most(0.5))
+    assert recorded(tmp_path)["margin"] == 0.16

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ class Run:
         """Seconds that it took the last time."""
         return float(self.last.get("execution_seconds", GUESS))
 
+    def __str__(self) -> str:
+        """How it went, in one line: '  12 s  03-6-charge-a-card-once'."""
+        return f"{'failed' if self.failure else f'{self.seconds:.0f} s':>8}  {self.path.stem}"
+
+
+Done = Callable[[Run, NotebookNode], None]
+"""What to do with each run that ended well, and the notebook with its outputs."""
+
 
 def execute(notebooks: Sequence[Path], *, fresh: bool = False) -> bool:
     """Bring the cache up to date; whether every notebook ran to its end.
@@ -84,10 +93,9 @@ def execute(notebooks: Sequence[Path], *, fresh: bool = False) -> bool:
     stale = [run for run in runs if fresh or run.last.get("fingerprint") != depends_on]
     forget_records([run.number for run in runs if run not in stale])
     if stale:
-        _run_all(stale, depends_on)
+        run_all(stale, partial(_keep, depends_on))
     for run in stale:
-        result = "failed" if run.failure else f"{run.seconds:.0f} s"
-        print(f"{result:>8}  {run.path.stem}", flush=True)
+        print(run, flush=True)
     if len(stale) < len(runs):
         print(
             f"Unchanged since they ran: {len(runs) - len(stale)} of {len(runs)} notebooks.",
@@ -149,19 +157,22 @@ def last_run(path: Path) -> dict[str, Any]:
 # -- the runs -------------------------------------------------------------------------------------
 
 
-def _run_all(runs: list[Run], depends_on: str) -> None:
-    """Run as many as there is room for, the longest first; then those that want to be alone."""
+def run_all(runs: list[Run], done: Done) -> None:
+    """Run as many as there is room for, the longest first; then those that want to be alone.
+
+    A failure is kept in its ``Run``, and the others go on.
+    """
     several, one = jobs(), 1
     together = sorted((run for run in runs if not run.alone), key=lambda run: -run.expected)
     print(f"To run: {len(runs)} of the notebooks, {several} at a time.", flush=True)
     with _Progress(runs) as progress:
-        _in_threads(together, several, depends_on, progress)
-        _in_threads([run for run in runs if run.alone], one, depends_on, progress)
+        _in_threads(together, several, done, progress)
+        _in_threads([run for run in runs if run.alone], one, done, progress)
 
 
-def _in_threads(runs: list[Run], several: int, depends_on: str, progress: _Progress) -> None:
+def _in_threads(runs: list[Run], several: int, done: Done, progress: _Progress) -> None:
     with ThreadPoolExecutor(several) as pool:
-        futures = [pool.submit(_run, run, depends_on, progress) for run in runs]
+        futures = [pool.submit(_run, run, done, progress) for run in runs]
         try:
             while wait(futures, timeout=1).not_done:
                 progress.show()
@@ -176,7 +187,7 @@ def _in_threads(runs: list[Run], several: int, depends_on: str, progress: _Progr
             future.result()
 
 
-def _run(run: Run, depends_on: str, progress: _Progress) -> None:
+def _run(run: Run, done: Done, progress: _Progress) -> None:
     notebook = nbformat.read(run.path, as_version=4)
     client = NotebookClient(
         notebook,
@@ -195,13 +206,13 @@ def _run(run: Run, depends_on: str, progress: _Progress) -> None:
     run.seconds = time.monotonic() - began
     progress.end(run)
     if not run.failure:
-        _keep(run, notebook, depends_on)
+        done(run, notebook)
 
 
 _keeping = threading.Lock()
 
 
-def _keep(run: Run, notebook: NotebookNode, depends_on: str) -> None:
+def _keep(depends_on: str, run: Run, notebook: NotebookNode) -> None:
     facts = {
         "fingerprint": depends_on,
         "execution_seconds": run.seconds,

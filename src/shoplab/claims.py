@@ -25,7 +25,7 @@ import yaml
 from shoplab.digits import Value, told
 from shoplab.errors import ClaimError
 from shoplab.machine import machine
-from shoplab.verdicts import Condition, Correction, Decider, Pair, Verdict, not_shown, plain
+from shoplab.verdicts import Condition, Correction, Decider, Pair, Verdict, margin, not_shown, plain
 
 SECTIONS = {
     "which-to-pick": "Which should you pick?",
@@ -69,8 +69,9 @@ class Record:
     """What one notebook measured for one claim; ``limits`` names where it stops being true.
 
     ``decided_by`` and ``corrected`` belong to two of the verdicts: the values of the two further
-    runs, and the value that the claim as said would have given. ``measured_on`` says when (UTC), on
-    what kind of machine, and with which local servers.
+    runs, and the value that the claim as said would have given. ``margin`` says how safely the
+    claim held: see ``verdicts.margin``. ``measured_on`` says when (UTC), on what kind of machine,
+    and with which local servers.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Record:
     limits: dict[str, Value]
     decided_by: dict[str, Value] | None
     corrected: dict[str, Value] | None
+    margin: float | None
     measured_on: dict[str, Any]
 
     @classmethod
@@ -167,6 +169,7 @@ def claim(
         limits={name: plain(value) for name, value in (limits or {}).items()},
         decided_by=decided_by.values() if decided_by else None,
         corrected=corrected.values() if corrected else None,
+        margin=None if corrected else margin(pair, holds),
         measured_on={
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": machine(),

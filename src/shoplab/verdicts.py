@@ -116,6 +116,24 @@ def not_shown(
     return None if decider is None else _not_decided(pair, holds, decider)
 
 
+def margin(pair: Pair, holds: Condition) -> float | None:
+    """How far the treatment could move towards the control before the claim fails.
+
+    It is a share of the distance between the two, in hundredths. None where both are counts, words
+    or a yes and a no: those are the same in every run, or the claim fails.
+    """
+    control, treatment = pair.control, pair.treatment
+    if isinstance(control, str) or isinstance(treatment, str):
+        return None
+    if isinstance(control, int) and isinstance(treatment, int):
+        return None
+    for hundredth in range(101):
+        nearer = treatment + (control - treatment) * hundredth / 100
+        if not pair.beside(control, nearer).meets(holds):
+            return max(0, hundredth - 1) / 100
+    return 1.0
+
+
 def _not_decided(pair: Pair, holds: Condition, decider: Decider) -> str | None:
     with_it, without_it = decider.values().values()
     changed_alone = (

@@ -15,6 +15,7 @@ RECORD = {
     "limits": {"commit before handling loses": 12},
     "decided_by": None,
     "corrected": None,
+    "margin": None,
     "measured_on": {
         "at": "2026-11-26T19:06:01+00:00",
         "machine": "2 cores, Linux x86_64, Python 3.11.7",
