@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -73,6 +74,7 @@ class History:
         """Refer to the file; ``Lab.history`` makes it."""
         self.path = path
         self._events: list[Event] = []
+        self._done: Counter[Operation] = Counter()
 
     def invoked(self, operation: str, key: Key) -> None:
         """Append that this process asks for an operation now: do so before you ask."""
@@ -94,13 +96,15 @@ class History:
         """All that was appended so far, in that sequence."""
         with self.path.open("rb") as file:
             file.seek(len(self._events) * LINE)
-            self._events.extend(Event(**json.loads(line)) for line in file)
+            new = [Event(**json.loads(line)) for line in file]
+        self._events += new
+        self._done.update((each.operation, each.key) for each in new if each.outcome == "done")
         return list(self._events)
 
     def times_done(self, operation: str, key: Key) -> int:
         """How often an operation has been done so far."""
-        ours = ("done", operation, key)
-        return sum((each.outcome, each.operation, each.key) == ours for each in self.events())
+        self.events()
+        return self._done[operation, key]
 
     def check(
         self,
@@ -117,9 +121,9 @@ class History:
         found_now = (_event("done", operation, key) for operation, key in found)
         return check([*self.events(), *found_now], promise, sequence_of=sequence_of)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[type[History], tuple[Path]]:
         """Travel as the place of the file."""
-        return {"path": self.path, "_events": []}
+        return History, (self.path,)
 
     def _append(self, outcome: Outcome, operation: str, key: Any) -> None:
         line = json.dumps(asdict(_event(outcome, operation, key)), default=repr).encode()
