@@ -80,6 +80,14 @@ class LagError(LabError):
     """The lag of a group could not be measured."""
 
 
+class HistoryError(LabError):
+    """A history breaks a promise, or cannot be kept."""
+
+
+class PlanError(LabError):
+    """A fault was planned and never struck: the experiment has not tried what it says."""
+
+
 def last_lines(log: Path, count: int = LOG_LINES_SHOWN) -> list[str]:
     """The last ``count`` lines of a log; one line that says so where it cannot be read."""
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -19,13 +21,15 @@ from shoplab.claims import claim, ledger_directory
 from shoplab.digits import Value as Measured
 from shoplab.environment import apply_here
 from shoplab.errors import LabError, ProcessError, SetupError, unforeseen
+from shoplab.measure.history import History
 from shoplab.measure.lag import LagRecording, lag, watch_lag
 from shoplab.measure.load import Body, LoadResult, offer
 from shoplab.measure.members import assignment, members
 from shoplab.measure.records import PATIENCE, read_records
-from shoplab.paths import error_log
+from shoplab.paths import error_log, private_directory
 from shoplab.processes import Job, Limits, Process, Service, Worker, prepare
 from shoplab.processes.carry import function_name
+from shoplab.processes.crashes import CrashPlan, Point
 from shoplab.run import Run
 from shoplab.stack import PrivateCluster, PrivateServer, Stack
 from shoplab.verdicts import Condition, Correction, Decider
@@ -91,6 +95,8 @@ class Lab:
         self._admins: dict[PrivateCluster | None, KafkaAdminClient] = {}
         self._processes: list[Process] = []
         self._starting: list[Service] | None = None
+        self._plans: list[CrashPlan] = []
+        self._numbers = itertools.count(1)
         self._cells = Cells()
         atexit.register(self._leave)
         self._ends.callback(atexit.unregister, self._leave)
@@ -235,7 +241,31 @@ class Lab:
         self._hold(worker)
         return worker
 
+    def crashes(self, faults: Mapping[Point, signal.Signals]) -> CrashPlan:
+        """Plan faults: ``{("charged", 25): signal.SIGKILL}``, a point in the code, a key, a signal.
+
+        Hand the plan to a process as an argument; there ``plan.reached("charged", order)`` strikes,
+        once. ``plan.assert_struck()`` fails while one has not struck, and so does ``claim``.
+        """
+        self._cells.end_earlier()
+        directory = private_directory(self.directory / "crashes") / str(next(self._numbers))
+        plan = CrashPlan(directory, dict(faults)).lay_out()
+        self._plans.append(plan)
+        self._cells.started("a crash plan", lambda: False, lambda: self._plans.remove(plan))
+        return plan
+
     # Instruments
+
+    def history(self, name: str) -> History:
+        """A history to which processes append what they ask for, are told and do.
+
+        It is new and empty, also when a cell runs again. Hand it to a process as an argument;
+        ``history.check()`` tells whether what was acknowledged was done exactly once.
+        """
+        file = re.sub(r"[^\w-]", "-", f"{next(self._numbers)}-{name}")
+        path = private_directory(self.directory / "histories") / file
+        path.touch(mode=0o600)
+        return History(path)
 
     def until(
         self, condition: Callable[[], Value], timeout: float = 10.0, every: float = 0.02
@@ -356,7 +386,12 @@ class Lab:
         decided_by: Decider | None = None,
         corrected: Correction | None = None,
     ) -> None:
-        """Judge a claim by its two measured values and record it; see ``shoplab.claims.claim``."""
+        """Judge a claim by its two measured values and record it; see ``shoplab.claims.claim``.
+
+        ``PlanError`` where one of the lab's planned faults never struck.
+        """
+        for plan in self._plans:
+            plan.assert_struck()
         claim(
             claim_id,
             control=control,
