@@ -7,7 +7,7 @@ import itertools
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
@@ -25,6 +25,7 @@ from shoplab.measure.history import History
 from shoplab.measure.lag import LagRecording, lag, watch_lag
 from shoplab.measure.load import Body, LoadResult, offer
 from shoplab.measure.members import assignment, members
+from shoplab.measure.plan import Retry
 from shoplab.measure.records import PATIENCE, read_records
 from shoplab.paths import error_log, private_directory
 from shoplab.processes import Job, Limits, Process, Service, Worker, prepare
@@ -36,7 +37,7 @@ from shoplab.verdicts import Condition, Correction, Decider
 from shoplab.waiting import announced, until
 
 if TYPE_CHECKING:  # OpenTelemetry is imported after the user's settings of it have gone
-    from shoplab.measure.spans import Span
+    from shoplab.measure.spans import Span, TraceShape
 
 Value = TypeVar("Value")
 
@@ -286,6 +287,7 @@ class Lab:
         timeout: float = 5.0,
         connections: int = 0,
         arrivals: Literal["constant", "poisson"] = "constant",
+        retry: Retry | None = None,
         seed: int = 1,
     ) -> LoadResult:
         """Offer ``rate`` requests a second to a local service, until ``count`` or ``seconds``.
@@ -305,6 +307,7 @@ class Lab:
                 timeout=timeout,
                 connections=connections,
                 arrivals=arrivals,
+                retry=retry,
                 seed=seed,
             )
 
@@ -373,6 +376,12 @@ class Lab:
         from shoplab.measure.spans import read_spans
 
         return [span for span in read_spans(self.directory / "spans") if span.start >= since]
+
+    def shape(self, spans: Iterable[Span]) -> TraceShape:
+        """Into how many traces spans fall, where those begin, and who called whom."""
+        from shoplab.measure.spans import shape
+
+        return shape(spans)
 
     def claim(
         self,

@@ -53,7 +53,7 @@ def span(
 
 def load(outcomes: list[str], latency: list[float]) -> LoadResult:
     nothing = np.zeros(len(outcomes))
-    return LoadResult(100, 0.0, nothing, np.array(latency), nothing, np.array(outcomes))
+    return LoadResult(100, 0.0, nothing, np.array(latency), nothing, np.array(outcomes), nothing)
 
 
 def axes_of(figure: Chart) -> Axes:

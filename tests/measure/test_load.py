@@ -17,6 +17,7 @@ from children import started_by
 from shoplab.errors import LoadError
 from shoplab.measure.accuracy import measure_accuracy
 from shoplab.measure.load import MAX_REQUESTS, LoadResult, offer
+from shoplab.measure.plan import Retry
 
 pytestmark = pytest.mark.server  # its own, in a thread, and seconds of load on it
 
@@ -292,10 +293,10 @@ def test_a_generator_held_up_in_mid_run_counts_from_the_due_time_and_says_so() -
 def test_a_late_generator_is_told_from_one_in_time() -> None:
     late = np.full(100, 0.5)
     zeros = np.zeros(100)
-    result = LoadResult(10, time.time(), zeros, zeros, late, np.full(100, "200"))
+    result = LoadResult(10, time.time(), zeros, zeros, late, np.full(100, "200"), np.ones(100))
     assert not result.kept_schedule
     assert "fell behind its own schedule: p99 lateness 500 ms, more than 10 ms" in str(result)
-    in_time = LoadResult(10, time.time(), zeros, zeros, zeros, np.full(100, "200"))
+    in_time = LoadResult(10, time.time(), zeros, zeros, zeros, np.full(100, "200"), np.ones(100))
     assert in_time.kept_schedule
     assert "schedule" not in str(in_time)
 
@@ -303,7 +304,7 @@ def test_a_late_generator_is_told_from_one_in_time() -> None:
 def test_a_percentile_is_a_latency_that_was_measured_and_failures_have_none() -> None:
     latency = np.array([0.4, 0.1, 0.3, 0.2, 9.0])
     outcome = np.array(["200", "201", "200", "200", "timed out"])
-    result = LoadResult(10, time.time(), np.zeros(5), latency, latency / 10, outcome)
+    result = LoadResult(10, time.time(), np.zeros(5), latency, latency / 10, outcome, np.ones(5))
     assert [result.percentile(p) for p in (1, 50, 51, 100)] == [0.1, 0.2, 0.3, 0.4]
     assert result.lateness_percentile(100) == 0.9
 
@@ -312,3 +313,85 @@ def test_the_generator_reaches_its_rate_on_a_trivial_target() -> None:
     result = measure_accuracy(rate=500, seconds=1.0)
     assert result.answered == result.offered == 500
     assert result.achieved_rate == pytest.approx(500, rel=0.05)
+
+
+# -- customers who try again ----------------------------------------------------------------------
+
+
+def failing(times: int) -> tuple[Handler, list[str]]:
+    """Every order is refused so often before it succeeds; and the bodies that came."""
+    came: list[str] = []
+
+    async def handler(head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+        came.append(body.decode())
+        await answer(writer, 200 if came.count(body.decode()) > times else 503)
+
+    return handler, came
+
+
+def offered(handler: Handler, **options: object) -> LoadResult:
+    with server(handler) as url:
+        return offer(url, rate=200, count=20, method="POST", json=lambda index: index, **options)  # type: ignore[arg-type]
+
+
+def test_nobody_tries_again_unless_asked_to() -> None:
+    handler, came = failing(1)
+    result = offered(handler)
+    assert result.rejected == len(came) == 20
+    assert set(result.tries) == {1} and "tries" not in str(result)
+
+
+def test_a_customer_tries_until_served_and_the_last_outcome_counts() -> None:
+    handler, came = failing(2)
+    result = offered(handler, retry=Retry(tries=4, patience=1))
+    assert result.answered == 20 and set(result.tries) == {3} and len(came) == 60
+    assert "3.0 tries each" in str(result)
+    assert all(came.count(str(index)) == 3 for index in range(20))
+
+
+def test_a_customer_gives_up_after_the_last_try() -> None:
+    handler, came = failing(9)
+    result = offered(handler, retry=Retry(tries=3, patience=1))
+    assert result.rejected == 20 and len(came) == 60
+
+
+def test_who_loses_patience_asks_again_and_the_latency_counts_from_the_due_time() -> None:
+    async def slow_at_first(head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+        seen.append(body)
+        if seen.count(body) == 1:
+            await asyncio.sleep(2)
+        await answer(writer)
+
+    seen: list[bytes] = []
+    result = offered(slow_at_first, retry=Retry(tries=2, patience=0.3))
+    assert result.answered == 20 and set(result.tries) == {2}
+    assert result.latency.min() >= 0.3
+
+
+def test_backoff_spreads_the_further_tries_over_time() -> None:
+    handler, _ = failing(1)
+    result = offered(handler, retry=Retry(tries=2, patience=1, backoff=0.4))
+    assert result.answered == 20
+    assert result.latency.max() - result.latency.min() > 0.3  # up to 0.8 s, at random
+
+
+def test_nobody_pauses_beyond_the_time_out() -> None:
+    handler, came = failing(9)
+    result = offered(handler, timeout=0.3, retry=Retry(tries=50, patience=1, backoff=1))
+    assert result.rejected == 20 and result.latency.max() < 3
+    assert len(came) < 100
+
+
+def test_a_budget_is_shared_by_all() -> None:
+    handler, came = failing(9)
+    offered(handler, retry=Retry(tries=4, patience=1, budget=0.25))
+    assert len(came) == 20 + 5
+
+
+@pytest.mark.parametrize(
+    "retry",
+    [Retry(0, 1), Retry(2, 0), Retry(2, 1, backoff=-1)],
+)
+def test_nobody_can_try_never_or_without_patience(retry: Retry) -> None:
+    with pytest.raises(LoadError, match="Nobody can try like this"):
+        offer("http://127.0.0.1:1/", rate=1, count=1, retry=retry)

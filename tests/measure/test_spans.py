@@ -8,10 +8,13 @@ import pytest
 from opentelemetry import trace
 
 from shoplab.measure.spans import (
+    Span,
+    TraceShape,
     handling,
     read_spans,
     record_spans,
     sending,
+    shape,
     stop_recording,
     trace_headers,
 )
@@ -100,3 +103,23 @@ def test_spans_go_where_the_last_recording_points(directory, tmp_path):
     stop_recording(directory)
     assert [span.name for span in read_spans(later)] == ["here"]
     stop_recording(later)
+
+
+def span(service, span_id, parent=None, trace="t", start=0.0):
+    return Span("", service, "SERVER", trace, span_id, parent, (), start, start, {}, None)
+
+
+def test_the_shape_of_a_trace_says_where_it_begins_and_who_called_whom():
+    spans = [
+        span("tax", "4", "3", start=3),
+        span("shop", "1", "customer", start=0),
+        span("shop", "2", "1", start=1),
+        span("pricing", "3", "2", start=2),
+        span("mail", "9", trace="another", start=4),
+    ]
+    assert shape(spans) == TraceShape(
+        traces=2,
+        roots=["shop", "mail"],
+        calls=[("shop", "pricing"), ("pricing", "tax")],
+    )
+    assert shape([]) == TraceShape(0, [], [])

@@ -13,6 +13,7 @@ import asyncio
 import errno
 import gc
 import json
+import random
 import resource
 import sys
 import threading
@@ -21,7 +22,7 @@ from dataclasses import asdict
 
 import aiohttp
 
-from shoplab.measure.plan import REFUSED, RESET, TIMED_OUT, Plan, Sent
+from shoplab.measure.plan import REFUSED, RESET, SPARED, TIMED_OUT, Plan, Retry, Sent
 
 START_DELAY = 0.05
 """Seconds between the plan's reading and its first due time."""
@@ -43,6 +44,27 @@ def raise_file_limit() -> int:
     return soft
 
 
+class Budget:
+    """How often all customers together may try again; see ``Retry``."""
+
+    def __init__(self, retry: Retry) -> None:
+        self._share = retry.budget
+        self._store = 0.0
+
+    def pay_in(self) -> None:
+        """Count a first try."""
+        self._store = min(self._store + (self._share or 0.0), SPARED)
+
+    def allows_another(self) -> bool:
+        """Whether a further try is left; it is taken."""
+        if self._share is None:
+            return True
+        if self._store < 1:
+            return False
+        self._store -= 1
+        return True
+
+
 async def send(plan: Plan) -> Sent:
     """Send every request of the plan at its due time and wait for all outcomes."""
     count = len(plan.due)
@@ -58,7 +80,10 @@ async def send(plan: Plan) -> Sent:
         # That would hide a reset, and the service would see more requests than were offered.
         session._retry_connection = False
         start = loop.time() + START_DELAY
-        sent = Sent(time.time() + START_DELAY, [0.0] * count, [0.0] * count, [""] * count)
+        sent = Sent(
+            time.time() + START_DELAY, [0.0] * count, [0.0] * count, [""] * count, [0] * count
+        )
+        budget, pauses = Budget(plan.retry), random.Random(plan.seed)
         tasks: set[asyncio.Task[None]] = set()
         all_released = asyncio.Event()
 
@@ -66,7 +91,18 @@ async def send(plan: Plan) -> Sent:
             due = start + plan.due[index]
             sent.lateness[index] = loop.time() - due
             body = plan.bodies[index % len(plan.bodies)] if plan.bodies else None
-            sent.outcomes[index] = await outcome(session, plan, body, due + plan.timeout)
+            last = due + plan.timeout
+            budget.pay_in()
+            while True:
+                sent.tries[index] += 1
+                deadline = min(last, max(due, loop.time()) + plan.retry.patience)
+                sent.outcomes[index] = await outcome(session, plan, body, deadline)
+                if sent.outcomes[index].startswith("2") or sent.tries[index] == plan.retry.tries:
+                    break
+                pause = pauses.uniform(0, plan.retry.backoff * 2 ** sent.tries[index])
+                if loop.time() + pause >= last or not budget.allows_another():
+                    break
+                await asyncio.sleep(pause)
             sent.latency[index] = loop.time() - due
 
         def release_one(index: int) -> None:
@@ -112,7 +148,8 @@ async def outcome(
 def main() -> None:
     """Read a plan, send it, write what happened; a failure of our own goes to stderr, status 1."""
     limit = raise_file_limit()
-    plan = Plan(**json.load(sys.stdin))
+    told = json.load(sys.stdin)
+    plan = Plan(**told | {"retry": Retry(**told["retry"])})
     if plan.connections > limit - 32:
         sys.exit(f"{plan.connections:,} connections need more open files than allowed ({limit:,})")
     gc.disable()  # a collection in mid-run would be a stall of ours; the run is bounded

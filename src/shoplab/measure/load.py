@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoplab.errors import LoadError
-from shoplab.measure.plan import REFUSED, RESET, TIMED_OUT, Plan, Sent
+from shoplab.measure.plan import REFUSED, RESET, TIMED_OUT, Plan, Retry, Sent
 from shoplab.units import short_time
 
 MAX_REQUESTS = 50_000
@@ -45,8 +45,9 @@ class LoadResult:
 
     ``due`` is in seconds since the start, ``latency`` in seconds since the due time, ``lateness``
     how many seconds after its due time the request left. ``outcome`` is the HTTP status as text, or
-    'refused', 'reset' or 'timed out'. ``rate`` is the rate asked for, per second; ``started`` the
-    time of the start in seconds since the epoch.
+    'refused', 'reset' or 'timed out'. Where customers may try again, latency and outcome are those
+    of the last of their ``tries``. ``rate`` is the rate asked for, per second; ``started`` the time
+    of the start in seconds since the epoch.
     """
 
     rate: float
@@ -55,6 +56,7 @@ class LoadResult:
     latency: NDArray[np.float64]
     lateness: NDArray[np.float64]
     outcome: NDArray[np.str_]
+    tries: NDArray[np.int_]
 
     @property
     def offered(self) -> int:
@@ -147,6 +149,8 @@ class LoadResult:
             text += (
                 f"; p50 {short_time(self.percentile(50))}, p99 {short_time(self.percentile(99))}"
             )
+        if self.tries.max() > 1:
+            text += f"; {self.tries.mean():.1f} tries each"
         if not self.kept_schedule:
             late = short_time(self.lateness_percentile(99))
             text += (
@@ -168,6 +172,7 @@ def offer(
     timeout: float = 5.0,
     connections: int = 0,
     arrivals: Literal["constant", "poisson"] = "constant",
+    retry: Retry | None = None,
     seed: int = 1,
 ) -> LoadResult:
     """Offer ``rate`` requests a second to a local HTTP service, until ``count`` or ``seconds``.
@@ -176,14 +181,21 @@ def offer(
     request's index. ``timeout`` is in seconds from the due time. ``connections`` limits those open
     at once (0: no limit); a request that waits for one has left its caller, so the wait is latency.
     ``arrivals`` spaces the requests evenly, or at random with the same mean (Poisson, by ``seed``).
+    With ``retry`` customers lose patience and try again, until ``timeout`` at the latest.
 
     Raises ``LoadError`` for a load that is not local, not bounded or too large, and when the
     generator itself fails.
     """
     _check_local(url)
+    if retry is not None and (retry.tries < 1 or retry.patience <= 0 or retry.backoff < 0):
+        raise LoadError(
+            f"Nobody can try like this: {retry}.",
+            next_step="give at least one try, some patience, and a backoff of 0 or more",
+        )
     due = _schedule(rate, count, seconds, arrivals, seed)
     bodies = [jsonlib.dumps(body) for body in _bodies(json, len(due))]
-    plan = Plan(url, method, due, bodies, dict(headers or {}), timeout, connections)
+    patient = retry or Retry(tries=1, patience=timeout)
+    plan = Plan(url, method, due, bodies, dict(headers or {}), timeout, connections, patient, seed)
     limit = due[-1] + timeout + START_ALLOWANCE
     try:
         done = subprocess.run(
@@ -212,6 +224,7 @@ def offer(
         latency=np.array(sent.latency),
         lateness=np.array(sent.lateness),
         outcome=np.array(sent.outcomes),
+        tries=np.array(sent.tries),
     )
 
 

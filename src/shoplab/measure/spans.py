@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +194,35 @@ def handling(record: Any, *, link: bool = False) -> Iterator[trace.Span]:
         links=[Link(origin)] if link and origin.is_valid else [],
     ) as span:
         yield span
+
+
+@dataclass(frozen=True)
+class TraceShape:
+    """How spans hang together, whatever their times.
+
+    ``traces`` counts the traces; ``roots`` are the services of the spans whose parent is not among
+    them, the earliest first; ``calls`` are pairs of services, the caller first.
+    """
+
+    traces: int
+    roots: list[str]
+    calls: list[tuple[str, str]]
+
+
+def shape(spans: Iterable[Span]) -> TraceShape:
+    """The shape of the traces that these spans make up."""
+    ordered = sorted(spans, key=lambda span: span.start)
+    services = {span.span_id: span.service for span in ordered}
+    callers = [services.get(span.parent_id or "") for span in ordered]
+    return TraceShape(
+        traces=len({span.trace_id for span in ordered}),
+        roots=[s.service for s, caller in zip(ordered, callers, strict=True) if caller is None],
+        calls=[
+            (caller, span.service)
+            for span, caller in zip(ordered, callers, strict=True)
+            if caller is not None and caller != span.service
+        ],
+    )
 
 
 def read_spans(directory: Path) -> list[Span]:
