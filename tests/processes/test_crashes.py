@@ -24,7 +24,7 @@ def come_to(plan, *orders):
     return orders[-1]
 
 
-def test_a_fault_strikes_at_its_point_and_key_with_its_signal(lab):
+def test_a_fault_strikes_at_its_point_and_key_with_its_signal(lab, way):
     plan = lab.crashes({("charged", 25): signal.SIGKILL, ("sent", 5): signal.SIGTERM})
     worker = lab.run(come_to, plan, 24, 5, 25, 26)
     assert worker.wait() == -signal.SIGKILL
@@ -49,7 +49,7 @@ def come_together(plan, go):
 
 
 def test_of_many_processes_at_one_point_one_is_struck(lab, tmp_path):
-    for attempt in range(3):
+    for attempt in range(2):
         go = tmp_path / f"go-{attempt}"
         plan = lab.crashes({("charged", 25): signal.SIGKILL})
         workers = [lab.run(come_together, plan, go) for _ in range(5)]
@@ -70,7 +70,7 @@ def halt_in_threads(plan, orders, history):
         thread.join()
 
 
-def test_a_halt_comes_before_the_next_statement_in_any_thread(lab):
+def test_a_halt_comes_before_the_next_statement_in_any_thread(lab, way):
     orders, history = range(20), lab.history("charges")
     plan = lab.crashes({("charged", order): signal.SIGSTOP for order in orders})
     worker = lab.run(halt_in_threads, plan, orders, history)
