@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import claims_list
 import ledger_page
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -22,6 +23,7 @@ from shoplab.evidence import Evidence
 
 LINK_TO_NOTEBOOK = re.compile(r"(\]\([^)\s]+)\.ipynb\b")
 LEDGER = re.compile(r"^```\{ledger\}\n```$", flags=re.MULTILINE)
+CLAIMS = re.compile(r"^```\{claims\} (\S+)\n```$", flags=re.MULTILINE)
 
 
 def name_the_markdown(
@@ -48,6 +50,7 @@ def publish(app: Sphinx, exception: Exception | None) -> None:
         if source.suffix == ".ipynb":
             text = as_markdown(json.loads(text))
         text = LEDGER.sub("\n".join(map(as_line, entries)), LINK_TO_NOTEBOOK.sub(r"\1.md", text))
+        text = CLAIMS.sub(as_list, text)
         Path(app.outdir, f"{page}.md").write_text(text, encoding="utf-8")
 
 
@@ -72,6 +75,11 @@ def as_line(entry: Entry) -> str:
     """A claim in a line of a Markdown list, and what was measured in one below."""
     lines = [f"- {entry.claim.claim} *{entry.verdict or 'not yet shown'}*"]
     return "\n".join([*lines, *(f"  - {record.notebook}: {record}" for record in entry.records)])
+
+
+def as_list(place: re.Match[str]) -> str:
+    """The claims of the section that a page lists, each a line of a Markdown list."""
+    return "\n".join(f"- {claim.claim}" for claim in claims_list.claims_of(place[1]))
 
 
 def as_markdown(notebook: dict[str, Any]) -> str:
