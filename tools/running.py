@@ -13,6 +13,9 @@ import psutil
 from shoplab.locks import exclusive, shared
 from shoplab.machine import cores
 
+PER_CORE = 1.5
+"""How many to run for each core, which a notebook keeps busy for a third of its time."""
+
 GIGABYTES_EACH = 1.5
 """What a notebook takes at most, with its kernel, its processes and a cluster of its own."""
 
@@ -28,7 +31,7 @@ def jobs() -> int:
     if chosen:
         raise SystemExit(f"JOBS={chosen}: a number from 1 on is needed, such as `make book JOBS=2`")
     room = int(psutil.virtual_memory().available / 1e9 / GIGABYTES_EACH)
-    return max(1, min(cores(), room))
+    return max(1, min(int(cores() * PER_CORE), room))
 
 
 def runs_alone(notebook: Path) -> bool:

@@ -35,4 +35,4 @@ def test_the_template_shows_its_claim(tmp_path: Path, monkeypatch: pytest.Monkey
         cell.outputs for cell in stored.cells if "outputs" in cell
     ]
     record = json.loads((tmp_path / "00-0--pick-long-running.json").read_text())
-    assert record["holds"]
+    assert record["verdict"] == "holds"
