@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tools.running import jobs, room, runs_alone
+from tools.running import end_with_make, jobs, room, runs_alone
 
 # What a cell waits for is said to people, and is no output to compare.
 os.environ.setdefault("SHOPLAB_PROGRESS", "off")
@@ -68,3 +68,5 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = config.rootpath / "_build"
         folder.mkdir(exist_ok=True)
         config.pluginmanager.register(Rooms(folder))
+    else:
+        end_with_make()

@@ -18,6 +18,7 @@ from shoplab.claims import Record
 from shoplab.locks import exclusive, held
 from shoplab.verdicts import Verdict
 from tools.execution import BUILD, execute
+from tools.running import end_with_make
 
 PATIENCE = 3600.0
 """Seconds to wait for another build."""
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--draft", action="store_true", help="the pages without any outputs")
     parser.add_argument("--fresh", action="store_true", help="run and write all, changed or not")
     options = parser.parse_args()
+    end_with_make()
     BUILD.mkdir(exist_ok=True)
     lock = BUILD / "book.lock"
     if held(lock):

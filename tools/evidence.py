@@ -29,7 +29,7 @@ from shoplab.paths import write_whole
 from shoplab.verdicts import Verdict
 from tools.book import notebooks
 from tools.execution import BUILD, Run, run_all
-from tools.running import runs_alone
+from tools.running import end_with_make, runs_alone
 
 TARGET = Path("book", "evidence.json")
 NARROW = 0.2
@@ -84,6 +84,7 @@ class Found:
 def main() -> int:
     """Run the rounds and write the file; return the exit status."""
     rounds = int(os.environ.get("ROUNDS", "20"))
+    end_with_make()
     found = Found()
     for number in range(1, rounds + 1):
         busy = number % 2 == 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -52,3 +55,24 @@ def room(folder: Path, *, alone: bool) -> Iterator[None]:
         with (exclusive if alone else shared)(folder / "room.lock", PATIENCE):
             turn.close()
             yield
+
+
+def end_with_make() -> None:
+    """End when the `make` that started this process is gone: SIGKILL reaches make alone."""
+    if "MAKELEVEL" not in os.environ:
+        return
+    makes = [each for each in psutil.Process().parents() if each.name() in ("make", "gmake")]
+
+    def watch() -> None:
+        while all(_runs(make) for make in makes[:1]):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

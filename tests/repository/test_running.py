@@ -74,6 +74,25 @@ def test_one_that_wants_to_be_alone_waits_and_those_after_it_wait_for_it(tmp_pat
     late.leave.set()
 
 
+MAKEFILE = """
+all:
+\t@"$(PYTHON)" -c "from tools.running import *; end_with_make(); print(os.getpid(), flush=True); \\
+\t\ttime.sleep(100)"
+"""
+
+
+def test_what_make_has_started_ends_with_it_even_by_sigkill(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(CHECKOUT)}
+    with subprocess.Popen(
+        ["make"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as make:
+        assert make.stdout is not None
+        started = psutil.Process(int(make.stdout.readline()))
+        make.kill()
+        until(lambda: not started.is_running() or started.status() == "zombie", 10)
+
+
 # -- pytest -n ------------------------------------------------------------------------------------
 
 NOTE = """
