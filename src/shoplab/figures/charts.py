@@ -63,7 +63,8 @@ def latency(
     axes = figure.add_subplot()
     curves = {label: _curve(result) for label, result in results.items()}
     for label, (times, share) in curves.items():
-        axes.step(times, share, where="post", color=colours[label])
+        style = "--" if colours[label] == PREDICTION else "-"
+        axes.step(times, share, where="post", color=colours[label], linestyle=style)
     axes.set_xscale("log")
     axes.margins(x=0.08)
     axes.set_ylim(0, 1.03)
