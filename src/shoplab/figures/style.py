@@ -19,7 +19,7 @@ EVENT = "#00639c"
 FAILURE = "#c2185b"
 """Raspberry: what failed. A red would be the amber's twin to those who see no red or green."""
 PREDICTION = "#595959"
-"""Dark grey, dashed: what arithmetic foretold."""
+"""Dark grey, dashed: what arithmetic predicted."""
 NEUTRAL = "#767676"
 """Grey: what is neither, and whatever only helps to read."""
 # Text in each has a contrast of 4.5 to 1 on white. The three that carry meaning stay apart, by 20

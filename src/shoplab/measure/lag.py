@@ -101,7 +101,7 @@ class LagRecording:
 
 @dataclass(frozen=True)
 class LagPrediction:
-    """The lag that arithmetic foretells; straight lines between the entries of its arrays."""
+    """The lag that arithmetic predicts; straight lines between the entries of its arrays."""
 
     times: NDArray[np.float64]
     lag: NDArray[np.float64]
