@@ -23,7 +23,9 @@ from shoplab.measure.spans import (
 @dataclass
 class Record:
     topic: str
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
+    headers: list[tuple[str, bytes | None]] = field(default_factory=list)
+    partition: int = 0
+    offset: int = 0
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_a_handled_record_is_a_child_of_its_sending(directory):
     assert (sent.name, sent.kind, sent.service) == ("send orders", "PRODUCER", "shop")
     assert (handled.name, handled.kind) == ("process orders", "CONSUMER")
     assert (handled.trace_id, handled.parent_id) == (sent.trace_id, sent.span_id)
-    assert handled.attributes == {"order": 7}
+    assert handled.attributes["order"] == 7
     assert sent.start <= sent.end <= handled.start <= handled.end
 
 
@@ -65,6 +67,37 @@ def test_a_record_without_headers_begins_a_trace_even_inside_another_span(direct
     handled, sent = sorted(read_spans(directory), key=lambda span: span.kind)
     assert handled.kind == "CONSUMER" and handled.parent_id is None
     assert handled.trace_id != sent.trace_id
+
+
+def test_spans_say_which_record_it_was_in_the_words_of_the_conventions(directory):
+    with sending("orders") as headers:
+        pass
+    with handling(Record("orders", headers, partition=2, offset=17)):
+        pass
+
+    sent, handled = read_spans(directory)
+    both = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
+    assert sent.attributes == both | {
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+    }
+    assert handled.attributes == both | {
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.partition.id": "2",
+        "messaging.kafka.offset": 17,
+    }
+
+
+def test_headers_of_any_bytes_do_not_hinder_the_handler(directory):
+    with sending("orders") as headers:
+        pass
+    odd = [("image", b"\xff\xfe"), ("nothing", None), ("tracestate", b"\xff")]
+    with handling(Record("orders", [*odd, *headers])):
+        pass
+
+    sent, handled = read_spans(directory)
+    assert handled.parent_id == sent.span_id
 
 
 def test_what_a_sender_has_decided_not_to_record_is_not_recorded_by_the_handler(directory):
