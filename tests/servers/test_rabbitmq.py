@@ -36,6 +36,8 @@ def test_it_serves_on_the_loopback_and_everything_of_it_ends(
             channel.basic_publish("", "orders", b"tea")
             _, _, body = channel.basic_get("orders", auto_ack=True)
         assert body == b"tea"
+        (program,) = stack.programs()
+        assert re.fullmatch(r"RabbitMQ \d+\.\d+\.\d+", program)
         names = {process.name() for process in left_behind(home)}
         assert {"beam.smp", "epmd"} <= names
         listening = {

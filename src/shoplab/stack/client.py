@@ -119,11 +119,14 @@ class Stack:
         with suppress(ServerError):
             if self._lease is not None:
                 servers = self._lease.request(Status())["servers"]
-        return [
+        programs = [
             servers[kind]["program"]
             for kind in sorted(self._used & servers.keys())
             if "program" in servers[kind]
         ]
+        if servers and self._rabbitmq is not None:
+            programs.append(self._rabbitmq.program)
+        return programs
 
     def pin(self) -> None:
         """Keep the servers running without any user, until ``shoplab down``."""
