@@ -85,7 +85,11 @@ def test_what_make_has_started_ends_with_it_even_by_sigkill(tmp_path: Path) -> N
     (tmp_path / "Makefile").write_text(MAKEFILE)
     environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(CHECKOUT)}
     with subprocess.Popen(
-        ["make"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        ["make", "--no-print-directory"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as make:
         assert make.stdout is not None
         started = psutil.Process(int(make.stdout.readline()))
