@@ -99,6 +99,8 @@ def main() -> int:
         found.add(name, runs, folder)
         for run in runs:
             print(run, flush=True)
+            if run.failure:
+                print(run.failure, flush=True)
     content = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import threading
@@ -49,6 +50,9 @@ CELL_TIMEOUT = 180
 
 GUESS = 20.0
 """Seconds that a notebook takes of which nothing is known yet."""
+
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+"""What IPython puts into a traceback, for a terminal."""
 
 SOURCES = ("src/**/*.py", "src/**/*.yml", "src/**/*.txt", "src/**/*.properties", "requirements.txt")
 """What every notebook runs on, beside the servers and the machine."""
@@ -202,7 +206,7 @@ def _run(run: Run, done: Done, progress: _Progress) -> None:
     try:
         client.execute()
     except (CellControlSignal, DeadKernelError) as error:  # an error in a cell, or no end of it
-        run.failure = str(error)
+        run.failure = COLOUR.sub("", str(error)).strip()
     run.seconds = time.monotonic() - began
     progress.end(run)
     if not run.failure:
