@@ -37,6 +37,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return jobs()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, what takes long comes first and what runs alone last, so that few wait."""
+
+    def rank(item: pytest.Item) -> int:
+        if item.path.suffix == ".ipynb":
+            return 3 if runs_alone(item.path) else 0
+        return 1 if item.get_closest_marker("server") else 2
+
+    if hasattr(config, "workerinput"):
+        ranks: dict[Path, int] = {}
+        for item in items:
+            ranks[item.path] = min(ranks.get(item.path, 3), rank(item))
+        items.sort(key=lambda item: ranks[item.path])
+
+
 class Rooms:
     """Enters the room with a file's first test and leaves it with the last."""
 

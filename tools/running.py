@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -37,6 +38,7 @@ def jobs() -> int:
     return max(1, min(int(cores() * PER_CORE), room))
 
 
+@cache
 def runs_alone(notebook: Path) -> bool:
     """Whether a notebook measures what others beside it would change: its metadata say so."""
     metadata = nbformat.read(notebook, as_version=4).metadata
