@@ -235,7 +235,6 @@ def test_a_cell_that_waits_shows_a_bar_and_can_be_interrupted(reader: Reader) ->
 
 
 def test_links_open_the_books_pages_beside_the_notebook(reader: Reader) -> None:
-    reader.open(NOTEBOOKS[-1])
     reader.shown(".jp-MarkdownCell a[href*='01-introduction.md']").click()
     reader.shown(".jp-MarkdownViewer h1").get_by_text("Introduction").wait_for()
     reader.open(NOTEBOOKS[-1])
