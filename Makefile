@@ -74,7 +74,7 @@ draft: setup ## the pages without running notebooks, in seconds, for whoever edi
 	@$(python) -m tools.book --draft
 
 test-book: setup ## open every page of the built book, and JupyterLab, in headless Chromium (after `make book`)
-	@REQUIRE_BOOK=1 $(python) -m pytest tests/book $(subst loadfile,loadgroup,$(beside))
+	@REQUIRE_BOOK=1 $(python) -m pytest tests/book $(beside)
 
 bench: setup ## the laboratory's own figures, against their targets
 	@$(python) tools/bench.py

@@ -27,14 +27,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("visit", looks, ids=ids, indirect=True, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side (`pytest -n`): all looks at one page in one worker, and else a file in each."""
-    for item in items:
-        look = getattr(item, "callspec", None) and item.callspec.params.get("visit")
-        item.add_marker(pytest.mark.xdist_group(look[0] if look else item.path.name))
-
-
 @pytest.fixture(scope="session")
 def html() -> Path:
     if not (HTML / "index.html").exists():
