@@ -79,6 +79,7 @@ def _whoever_starts_a_server_has_the_mark(
     before = request.node.stash[STARTED_BEFORE]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOPLAB_HOME", str(_home_where_nothing_starts))
+        patch.setenv("SHOPLAB_FORK", "off")  # a lab alone would start the fork server
         yield
     # What a child of the test has started shows in the home: a stack's log, a lab's directory.
     left = [
