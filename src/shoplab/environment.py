@@ -28,17 +28,17 @@ NOT_FOR_SETUP = re.compile(
 """Left out of set-up's environment."""
 
 MIRROR = {
-    "index-url": ("UV_DEFAULT_INDEX",),
-    "extra-index-url": ("UV_INDEX",),
-    "trusted-host": ("UV_INSECURE_HOST",),
+    "index_url": ("UV_DEFAULT_INDEX",),
+    "extra_index_url": ("UV_INDEX",),
+    "trusted_host": ("UV_INSECURE_HOST",),
     "cert": (),
-    "client-cert": ("SSL_CLIENT_CERT",),
+    "client_cert": ("SSL_CLIENT_CERT",),
     "proxy": ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"),
     "timeout": (),
-    "default-timeout": (),
+    "default_timeout": (),
     "retries": (),
-    "cache-dir": (),
-    "no-cache-dir": (),
+    "cache_dir": (),
+    "no_cache_dir": (),
 }
 """pip's settings of where packages come from, each with the variables that say it to the others."""
 
@@ -78,7 +78,7 @@ def for_setup(environment: Mapping[str, str], listed: str = "") -> dict[str, str
     made = _without(NOT_FOR_SETUP, environment)
     for name, value in _pip_settings(environment, listed).items():
         if name in MIRROR:
-            made |= dict.fromkeys((_pip_variable(name), *MIRROR[name]), value)
+            made |= dict.fromkeys((f"PIP_{name.upper()}", *MIRROR[name]), value)
     if trusted := certificates(made):
         made |= dict.fromkeys(CERTIFICATES, trusted)
     # Of several indexes uv takes the first that has a package, pip any; the lock's hashes decide.
@@ -124,14 +124,10 @@ def _pip_settings(environment: Mapping[str, str], listed: str) -> dict[str, str]
     """pip's settings, by name: what its variables say goes before what its files say."""
     lines = re.findall(r"^(global|install)\.([\w-]+)=(.+)$", listed, flags=re.MULTILINE)
     lines.sort(key=lambda line: line[0] == "install")  # stable: of several files the last counts
-    found = {name: str(literal_eval(value)) for _, name, value in lines}
+    found = {name.replace("-", "_"): str(literal_eval(value)) for _, name, value in lines}
     for variable, value in environment.items():
         if variable.startswith("PIP_") and value:
-            found[variable.removeprefix("PIP_").lower().replace("_", "-")] = value
+            found[variable.removeprefix("PIP_").lower()] = value
     one_line = {name: " ".join(value.split()) for name, value in found.items()}
     # An address stays as it is (PTH: Path would break it); the `~` of a file is pip's own idea.
     return {name: os.path.expanduser(value) for name, value in one_line.items()}  # noqa: PTH111
-
-
-def _pip_variable(setting: str) -> str:
-    return f"PIP_{setting.upper().replace('-', '_')}"

@@ -311,7 +311,7 @@ PIP_CONF = """
 [global]
 user = true
 quiet = 3
-index-url={url}
+index_url={url}
 cert={cert}
 [install]
 target = /nowhere
@@ -608,7 +608,7 @@ def test_a_variable_goes_before_a_file_and_a_file_of_uv_counts_for_nothing(
     configure(users_home / ".config/pip/pip.conf", "install", index_url="http://127.0.0.1:9/simple")
     (users_home / ".config/uv").mkdir()
     (users_home / ".config/uv/uv.toml").write_text(
-        'index-url="http://127.0.0.1:9"\noffline = true\n'
+        'offline = true\n[[index]]\nurl = "http://127.0.0.1:9"\ndefault = true\n'
     )
     with registry() as mirror:
         assert installs(PIP_INDEX_URL=mirror.url, UV_DEFAULT_INDEX="http://127.0.0.1:9/simple")
@@ -629,8 +629,9 @@ def test_a_proxy_of_pips_serves(installs: Callable[..., bool], users_home: Path)
         configure(
             users_home / ".config/pip/pip.conf", "global", proxy=own, trusted_host="mirror.invalid"
         )
-        assert installs(PIP_INDEX_URL="http://mirror.invalid/simple")
-        assert proxy.asked[0].startswith("http://mirror.invalid/simple/tiny")
+        mirror = "http://mirror.invalid/simple"
+        assert installs(PIP_INDEX_URL=mirror)
+        assert proxy.asked[0].startswith(f"{mirror}/tiny")
 
 
 def test_a_certificate_is_trusted_when_it_is_named(installs: Callable[..., bool]) -> None:
