@@ -16,6 +16,7 @@ import psutil
 
 from shoplab.locks import exclusive, shared
 from shoplab.machine import cores
+from shoplab.stack.leftovers import runs
 
 PER_CORE = 1.5
 """How many to run for each core, which a notebook keeps busy for a third of its time."""
@@ -66,15 +67,8 @@ def end_with_make() -> None:
     makes = [each for each in psutil.Process().parents() if each.name() in ("make", "gmake")]
 
     def watch() -> None:
-        while all(_runs(make) for make in makes[:1]):
+        while all(runs(make) for make in makes[:1]):
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

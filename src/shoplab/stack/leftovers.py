@@ -51,11 +51,12 @@ def _still_running(processes: list[psutil.Process], timeout: float) -> list[psut
     deadline = time.monotonic() + timeout
     while processes and time.monotonic() < deadline:
         time.sleep(0.02)
-        processes = [process for process in processes if _runs(process)]
+        processes = [process for process in processes if runs(process)]
     return processes
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
+    """Whether a process has not ended; a zombie has, where its parent never asks."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
