@@ -25,11 +25,11 @@ from typing import Any
 from shoplab.claims import Record
 from shoplab.digits import Value
 from shoplab.machine import cores, machine
-from shoplab.paths import write_whole
+from shoplab.paths import FOR_ALL, write_whole
 from shoplab.verdicts import Verdict
 from tools.book import notebooks
 from tools.execution import BUILD, Run, run_all
-from tools.running import end_with_make, runs_alone
+from tools.running import end_with_make
 
 TARGET = Path("book", "evidence.json")
 NARROW = 0.2
@@ -92,7 +92,7 @@ def main() -> int:
         folder = BUILD / "evidence" / str(number)
         shutil.rmtree(folder, ignore_errors=True)
         os.environ["SHOPLAB_LEDGER"] = str(folder.absolute())
-        runs = [Run(path, runs_alone(path)) for path in notebooks()]
+        runs = [Run(path) for path in notebooks()]
         print(f"== {name}", flush=True)
         with all_cores_busy() if busy else nullcontext():
             run_all(runs, lambda run, notebook: None)
@@ -107,7 +107,7 @@ def main() -> int:
         "rounds": rounds,
         "claims": found.claims(rounds),
     }
-    write_whole(TARGET, json.dumps(content, indent=1) + "\n")
+    write_whole(TARGET, json.dumps(content, indent=1) + "\n", mode=FOR_ALL)
     defects = list(found.defects())
     print(f"\n{TARGET} has the result of {rounds} rounds.", *defects, sep="\n")
     return 1 if defects else 0

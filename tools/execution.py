@@ -27,7 +27,6 @@ import nbformat
 import psutil
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from tqdm import tqdm
@@ -39,14 +38,12 @@ from shoplab.servers import postgres, rabbitmq
 from shoplab.servers.external import KAFKA_OPTIONS, VARIABLES
 from shoplab.servers.kafka.java import find_java
 from shoplab.servers.redis import find_binary
+from tools.notebooks import client
 from tools.running import jobs, runs_alone
 
 BUILD = Path("_build")
 CACHE = BUILD / ".jupyter_cache"
 """Where jupyter-book lets myst-nb look."""
-
-CELL_TIMEOUT = 180
-"""Seconds that a cell may take, here and where nbval runs it."""
 
 GUESS = 20.0
 """Seconds that a notebook takes of which nothing is known yet."""
@@ -63,7 +60,6 @@ class Run:
     """A notebook, what was kept with the last run of its code, and how this run went."""
 
     path: Path
-    alone: bool
     last: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     failure: str = ""
@@ -72,6 +68,11 @@ class Run:
     def number(self) -> str:
         """What its lab and its records are called, such as 04-10."""
         return "-".join(self.path.stem.split("-")[:2])
+
+    @property
+    def alone(self) -> bool:
+        """Whether it has to run while no other does."""
+        return runs_alone(self.path)
 
     @property
     def expected(self) -> float:
@@ -93,7 +94,7 @@ def execute(notebooks: Sequence[Path], *, fresh: bool = False) -> bool:
     Each that ran is reported, in the order given. With ``fresh`` all run.
     """
     depends_on = fingerprint()
-    runs = [Run(path, runs_alone(path), last_run(path)) for path in notebooks]
+    runs = [Run(path, last_run(path)) for path in notebooks]
     stale = [run for run in runs if fresh or run.last.get("fingerprint") != depends_on]
     forget_records([run.number for run in runs if run not in stale])
     if stale:
@@ -166,12 +167,12 @@ def run_all(runs: list[Run], done: Done) -> None:
 
     A failure is kept in its ``Run``, and the others go on.
     """
-    several, one = jobs(), 1
+    several = jobs()
     together = sorted((run for run in runs if not run.alone), key=lambda run: -run.expected)
     print(f"To run: {len(runs)} of the notebooks, {several} at a time.", flush=True)
     with _Progress(runs) as progress:
         _in_threads(together, several, done, progress)
-        _in_threads([run for run in runs if run.alone], one, done, progress)
+        _in_threads([run for run in runs if run.alone], 1, done, progress)
 
 
 def _in_threads(runs: list[Run], several: int, done: Done, progress: _Progress) -> None:
@@ -193,18 +194,10 @@ def _in_threads(runs: list[Run], several: int, done: Done, progress: _Progress) 
 
 def _run(run: Run, done: Done, progress: _Progress) -> None:
     notebook = nbformat.read(run.path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT,
-        kernel_name="python3",
-        coalesce_streams=True,
-        record_timing=False,  # the cache finds a run by its cells, metadata included
-        resources={"metadata": {"path": str(run.path.parent)}},
-    )
     progress.begin(run)
     began = time.monotonic()
     try:
-        client.execute()
+        client(run.path, notebook).execute()
     except (CellControlSignal, DeadKernelError) as error:  # an error in a cell, or no end of it
         run.failure = COLOUR.sub("", str(error)).strip()
     run.seconds = time.monotonic() - began

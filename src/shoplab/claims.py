@@ -25,6 +25,7 @@ import yaml
 from shoplab.digits import Value, told
 from shoplab.errors import ClaimError
 from shoplab.machine import machine
+from shoplab.paths import FOR_ALL, write_whole
 from shoplab.verdicts import Condition, Correction, Decider, Pair, Verdict, margin, not_shown, plain
 
 SECTIONS = {
@@ -272,8 +273,6 @@ def _known(claim_id: str) -> Claim:
 
 
 def _write(path: Path, content: Any) -> None:
-    """Write JSON in one step, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    half.replace(path)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, text, mode=FOR_ALL)

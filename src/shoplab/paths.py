@@ -42,6 +42,10 @@ def private_directory(path: Path) -> Path:
     return path
 
 
+FOR_ALL = 0o666
+"""The mode of a file that others may read: what is left of it is the user's ``umask`` to say."""
+
+
 def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a file so that a reader never sees half of it; raises ``OSError``."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

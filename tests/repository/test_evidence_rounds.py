@@ -52,7 +52,6 @@ def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Rounds], 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOPLAB_LEDGER", "set back at the end of the test")
     monkeypatch.setattr(evidence, "notebooks", lambda: [Path("notebooks/03-1-wait.ipynb")])
-    monkeypatch.setattr(evidence, "runs_alone", lambda path: False)
     Path("book").mkdir()
     return main
 
