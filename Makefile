@@ -80,7 +80,7 @@ bench: setup ## the laboratory's own figures, against their targets
 	@$(python) tools/bench.py
 
 evidence: setup ## run every notebook ROUNDS=20 times, half of them on busy cores: book/evidence.json
-	@ROUNDS=$(or $(ROUNDS),20) $(python) -m tools.evidence
+	@$(python) -m tools.evidence
 
 check: setup ## lint, formatting, types, dependencies and notebook hygiene; fast
 	@$(python) -m ruff check .

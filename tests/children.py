@@ -11,6 +11,21 @@ forks = pytest.mark.skipif(not psutil.LINUX, reason="no fork server there")
 
 PROGRAM = "shoplab.processes.child"
 
+ORPHANS = """
+import time
+from shoplab import Lab
+
+def wait():
+    while True:
+        time.sleep(1)
+
+lab = Lab("orphans", traced=False)
+workers = [lab.run(wait), lab.run(wait)]
+workers[0].halt()
+pids = [worker.pid for worker in workers]
+"""
+"""A parent to be killed, whose first worker stands still; what it prints is still to be added."""
+
 
 def fork_servers(parent: psutil.Process) -> list[psutil.Process]:
     """The fork servers of a process: one, or none."""

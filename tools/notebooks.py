@@ -46,6 +46,9 @@ SOLUTION = re.compile(r"^(:{3,})\{solution\}.*\n(?:(?!\1).*\n)*\1\s*\Z", flags=r
 """A text that ends in a solution: the code cells that follow belong to it."""
 
 CELL_LINES, SERVICE_LINES = 10, 25
+CELL_TIMEOUT = 180
+"""Seconds that a cell may take, here and where nbval runs it."""
+
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -126,15 +129,20 @@ def executed(path: Path) -> str:
     """The notebook at ``path`` with the outputs of a run from top to bottom."""
     notebook = nbformat.read(path, as_version=4)
     os.environ["SHOPLAB_PROGRESS"] = "off"  # a bar is no output to compare
-    client = NotebookClient(
+    client(path, notebook).execute()
+    return str(nbformat.writes(notebook))
+
+
+def client(path: Path, notebook: NotebookNode) -> NotebookClient:
+    """Whoever runs a notebook from top to bottom, in the folder of its file ``path``."""
+    return NotebookClient(
         notebook,
-        timeout=180,
+        timeout=CELL_TIMEOUT,
         kernel_name="python3",
         coalesce_streams=True,
+        record_timing=False,  # jupyter-cache finds a run by its cells, metadata included
         resources={"metadata": {"path": str(path.parent)}},
     )
-    client.execute()
-    return str(nbformat.writes(notebook))
 
 
 # -- problems -------------------------------------------------------------------------------------

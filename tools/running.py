@@ -64,10 +64,13 @@ def end_with_make() -> None:
     """End when the `make` that started this process is gone: SIGKILL reaches make alone."""
     if "MAKELEVEL" not in os.environ:
         return
-    makes = [each for each in psutil.Process().parents() if each.name() in ("make", "gmake")]
+    parents = psutil.Process().parents()
+    make = next((each for each in parents if each.name() in ("make", "gmake")), None)
+    if make is None:
+        return
 
     def watch() -> None:
-        while all(runs(make) for make in makes[:1]):
+        while runs(make):
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import claims_list
 import ledger_page
+import ledger_table
 from docutils import nodes
 from sphinx.application import Sphinx
 
@@ -63,7 +64,7 @@ def as_data(app: Sphinx, entry: Entry, evidence: Evidence | None) -> dict[str, A
         runs = evidence.of(record.id, record.notebook) if evidence else None
         links = {"page": page and target(page), "evidence": runs and asdict(runs)}
         records.append(asdict(record) | links)
-    verdict = entry.verdict or "not yet shown"
+    verdict = entry.verdict or ledger_table.NOT_SHOWN
     return asdict(entry.claim) | {
         "verdict": verdict,
         "page": f"{target('book/ledger')}#claim-{entry.claim.id}",
@@ -73,7 +74,7 @@ def as_data(app: Sphinx, entry: Entry, evidence: Evidence | None) -> dict[str, A
 
 def as_line(entry: Entry) -> str:
     """A claim in a line of a Markdown list, and what was measured in one below."""
-    lines = [f"- {entry.claim.claim} *{entry.verdict or 'not yet shown'}*"]
+    lines = [f"- {entry.claim.claim} *{entry.verdict or ledger_table.NOT_SHOWN}*"]
     return "\n".join([*lines, *(f"  - {record.notebook}: {record}" for record in entry.records)])
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from children import ORPHANS
 
 from shoplab.errors import DeadlineError, ProcessError
+from shoplab.stack.leftovers import runs
 
 
 def count(counter: Path):
@@ -222,19 +224,7 @@ def test_a_halted_service_holds_its_port_and_lets_callers_wait(lab):
         assert caller.recv(12) == b"HTTP/1.1 200"
 
 
-PARENT = """
-import time
-from shoplab import Lab
-
-def wait():
-    while True:
-        time.sleep(1)
-
-lab = Lab("orphans", traced=False)
-workers = [lab.run(wait), lab.run(wait)]
-workers[0].halt()
-print(*(worker.pid for worker in workers), flush=True)
-"""
+PARENT = ORPHANS + "print(*pids, flush=True)\n"
 
 
 @pytest.mark.parametrize("of_its_own_session", [False, True])
@@ -265,10 +255,3 @@ def test_an_interpreter_that_exits_ends_what_it_has_halted(way, lab):
         [sys.executable, "-c", PARENT], capture_output=True, text=True, check=True, timeout=30
     )
     assert not any(psutil.pid_exists(int(pid)) for pid in done.stdout.split())
-
-
-def runs(process):
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

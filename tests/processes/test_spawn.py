@@ -13,11 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from children import fork_servers, forks
+from children import ORPHANS, fork_servers, forks
 
 from shoplab.environment import for_processes
 from shoplab.errors import ProcessError
 from shoplab.processes import child, spawn
+from shoplab.stack.leftovers import runs
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +39,6 @@ def app():
         raise AssertionError
 
     return application
-
-
-def gone(process):
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_child_has_the_files_that_it_was_given_and_no_other(way, lab):
@@ -183,20 +177,9 @@ def test_fifty_starts_leave_nothing_open(lab, server):
     assert server.children() == []
 
 
-PARENT = """
-import time
+WITH_ITS_SERVER = """
 import psutil
-from shoplab import Lab
-
-def wait():
-    while True:
-        time.sleep(1)
-
-lab = Lab("orphans", traced=False)
-workers = [lab.run(wait), lab.run(wait)]
-workers[0].halt()
-server = psutil.Process(workers[0].pid).ppid()
-print(server, *(worker.pid for worker in workers), flush=True)
+print(psutil.Process(pids[0]).ppid(), *pids, flush=True)
 time.sleep(60)
 """
 
@@ -204,7 +187,9 @@ time.sleep(60)
 @forks
 @pytest.mark.parametrize("to_the_server", [None, signal.SIGSTOP, signal.SIGKILL])
 def test_server_and_children_end_with_a_parent_that_is_killed(lab, to_the_server):
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ORPHANS + WITH_ITS_SERVER], stdout=subprocess.PIPE, text=True
+    )
     all_of_it = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
     server, halted, _ = all_of_it
     assert server.ppid() == parent.pid and halted.status() == psutil.STATUS_STOPPED
@@ -213,10 +198,10 @@ def test_server_and_children_end_with_a_parent_that_is_killed(lab, to_the_server
             server.send_signal(to_the_server)
         parent.kill()
         parent.wait()
-        lab.until(lambda: all(map(gone, all_of_it)))
+        lab.until(lambda: not any(map(runs, all_of_it)))
     finally:
         for process in all_of_it:
-            if not gone(process):
+            if runs(process):
                 process.kill()
         parent.stdout.close()
 
@@ -229,7 +214,7 @@ def test_a_server_that_is_killed_takes_its_children_along_and_is_replaced(lab, s
     server.kill()
     with pytest.raises(ProcessError, match="sleep was ended by SIGKILL"):
         lab.until(lambda: not worker.alive) and worker.stop()
-    assert gone(before)
+    assert not runs(before)
     service.restart()  # by the ordinary way, which needs no server
     assert psutil.Process(service.pid).ppid() == os.getpid()
     (new,) = lab.until(lambda: lab.run(int).wait() == 0 and fork_servers(psutil.Process()))

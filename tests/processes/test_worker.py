@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from shoplab.errors import DeadlineError, ProcessError
+from shoplab.stack.leftovers import runs
 
 
 def note_and_wait(notes: Path):
@@ -274,13 +275,9 @@ def test_no_process_outlives_a_parent_that_is_killed(way, lab):
     try:
         parent.kill()
         parent.wait()
-        lab.until(lambda: not any(_runs(child) for child in children))
+        lab.until(lambda: not any(runs(child) for child in children))
     finally:
         for child in children:
-            if _runs(child):
+            if runs(child):
                 child.kill()
         parent.stdout.close()
-
-
-def _runs(process):
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
