@@ -37,7 +37,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> PageByP
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "visit" in metafunc.fixturenames:
-        looks = [(page, *mode) for page in pages() or ["no-book"] for mode in MODES]
+        audit = metafunc.function.__name__ == "test_axe_finds_nothing"
+        looks = [
+            (page, *mode)
+            for page in pages() or ["no-book"]
+            for mode in (MODES[::3] if audit and page.startswith("notebooks/") else MODES)
+        ]
         ids = [f"{page}-{theme}-{width}" for page, theme, width in looks]
         metafunc.parametrize("visit", looks, ids=ids, indirect=True, scope="session")
 
