@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -16,13 +17,32 @@ import pytest
 from browsing import CHROMIUM, HTML, MODES, Window, pages, refuse
 from checkout import CHECKOUT
 from playwright.sync_api import Browser, sync_playwright
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(CHECKOUT / "book" / "_ext"))  # where jupyter-book finds them, too
 
 
+class PageByPage(LoadFileScheduling):
+    """Side by side, a file's tests stay in one worker; of those of all pages, each page's do."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        page = re.search(r"\[(.*)\.html-", nodeid)
+        return page[1] if page else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> PageByPage:
+    return PageByPage(config, log)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "visit" in metafunc.fixturenames:
-        looks = [(page, *mode) for page in pages() or ["no-book"] for mode in MODES]
+        audit = metafunc.function.__name__ == "test_axe_finds_nothing"
+        looks = [
+            (page, *mode)
+            for page in pages() or ["no-book"]
+            for mode in (MODES[::3] if audit and page.startswith("notebooks/") else MODES)
+        ]
         ids = [f"{page}-{theme}-{width}" for page, theme, width in looks]
         metafunc.parametrize("visit", looks, ids=ids, indirect=True, scope="session")
 

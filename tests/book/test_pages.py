@@ -61,6 +61,7 @@ document.querySelectorAll('.toggle-hidden .toggle-button').forEach(one => one.cl
 
 
 def test_axe_finds_nothing(visit: Window) -> None:
+    """An audit takes seconds, so a notebook has two: each theme once, and each width."""
     visit.page.evaluate(UNFOLD)
     if visit.page.locator(".toggle-button").count():
         visit.page.wait_for_timeout(400)  # the theme waits 300 ms before it looks what can scroll

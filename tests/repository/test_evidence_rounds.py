@@ -13,6 +13,7 @@ from shoplab.claims import claim
 from shoplab.errors import ClaimError
 from shoplab.evidence import read_evidence
 from shoplab.machine import cores
+from shoplab.waiting import until
 from tools import evidence
 from tools.execution import Run
 
@@ -26,8 +27,10 @@ class Rounds:
 
     def run_all(self, runs: list[Run], done: Callable[..., None]) -> None:
         (run,) = runs
-        others = psutil.Process().children()
-        self.busy.append(sum(evidence.BUSY in other.cmdline() for other in others))
+        others = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+        # a process that has just begun its program has no command line for a moment
+        commands = [until(other.cmdline, timeout=10) for other in others]
+        self.busy.append(sum(evidence.BUSY in command for command in commands))
         try:
             claim(
                 "rd-client-blocks",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import redis
 from shoplab.errors import DeadlineError, LabError, ServerError
 from shoplab.paths import socket_directory
 from shoplab.stack import Stack
-from shoplab.stack.lease import supervisors
+from shoplab.stack.lease import _launch, find_lease, supervisors
 from shoplab.stack.leftovers import left_behind
 from shoplab.waiting import until
 
@@ -71,6 +72,14 @@ def test_nothing_starts_before_the_first_use(home: Path) -> None:
     with Stack() as stack:
         assert stack.status() is None
         assert gone(home)
+
+
+def test_whoever_starts_a_supervisor_may_be_slow_to_come_in(home: Path) -> None:
+    _launch(home)
+    time.sleep(1.5)  # more than the grace: a busy machine
+    lease = find_lease(home)
+    assert lease is not None
+    lease.close()
 
 
 def test_the_owner_killed_by_sigkill_leaves_nothing(home: Path) -> None:

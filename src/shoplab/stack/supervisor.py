@@ -61,6 +61,9 @@ LOCK_PATIENCE = 45.0
 TICK = 0.2
 """Seconds between two looks at whether somebody is left, and whether the socket is still there."""
 
+FIRST_USER = 5.0
+"""Seconds that whoever started this has on top of the grace, since a busy machine may be slow."""
+
 
 def grace_from_environment() -> float:
     """Seconds from the last lease to the stop: 300 for people, 10 where ``CI`` is set."""
@@ -80,7 +83,7 @@ class Supervisor:
         private_directory(self.directory)
         self.shared = {kind: SharedServer(kind, self.directory / kind, home) for kind in SHARED}
         self.tenants: set[Tenant] = set()
-        self.last_used = time.monotonic()
+        self.last_used = time.monotonic() + FIRST_USER
         self.pinned = False
         self.leaving = threading.Event()
 

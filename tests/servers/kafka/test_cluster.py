@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -181,6 +182,21 @@ def test_a_killed_broker_comes_back_on_its_port_with_its_records(make_cluster):
     assert cluster.settings() == settings
     assert cluster.pid(1) != pid
     assert read(cluster, "orders", 1) == [b"kept"]
+
+
+def test_a_lone_broker_rides_out_a_stalled_disk_and_still_returns_soon(make_cluster, tmp_path):
+    def seconds_until_it_stands_down():
+        properties = (tmp_path / "cluster" / "broker-1" / "server.properties").read_text()
+        return int(re.search(r"^broker\.session\.timeout\.ms=(\d+)000$", properties, re.M)[1])
+
+    cluster = make_cluster()
+    cluster.start()
+    assert seconds_until_it_stands_down() == 30
+    cluster.kill(1)
+    began = time.monotonic()
+    cluster.restart(1)
+    assert time.monotonic() - began < 15
+    assert seconds_until_it_stands_down() == 1
 
 
 def test_of_three_brokers_one_may_die_and_return(make_cluster):

@@ -94,8 +94,7 @@ class Broker(Server):
         Kafka takes a directory with the second for formatted, so it comes last and whole.
         """
         self.write_configuration()
-        data = private_directory(self.directory / "data")
-        meta = data / "meta.properties"
+        data, meta = private_directory(self.directory / "data"), self._meta
         if not meta.exists():
             shutil.copyfile(self.installation.bootstrap, data / "bootstrap.checkpoint")
             draft = data / "meta.properties.draft"
@@ -158,6 +157,11 @@ class Broker(Server):
         except KafkaError as error:
             raise NotReady(f"{type(error).__name__}: {error}") from error
 
+    @property
+    def _meta(self) -> Path:
+        """Where it is, the data directory is formatted."""
+        return self.directory / "data" / "meta.properties"
+
     def _cache(self) -> Path | None:
         cache = self.installation.aot_cache
         return cache if self._uses_cache and cache is not None and cache.exists() else None
@@ -187,6 +191,10 @@ class Broker(Server):
             "transaction.state.log.min.isr": min(2, copies),
             "share.coordinator.state.topic.min.isr": min(2, copies),
         }
+        if copies == 1 and not self._meta.exists():
+            # Nobody takes over from a lone broker, so a disk that stalls must not make it stand
+            # down. One that starts again waits for its former session to end, which is to be soon.
+            own["broker.session.timeout.ms"] = 30_000
         return "".join(f"{key}={value}\n" for key, value in (SETTINGS | own).items())
 
     @property
