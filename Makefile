@@ -79,7 +79,7 @@ test-book: setup ## open every page of the built book, and JupyterLab, in headle
 bench: setup ## the laboratory's own figures, against their targets
 	@$(python) tools/bench.py
 
-evidence: setup ## run every notebook ROUNDS=20 times, half of them on busy cores: book/evidence.json
+evidence: setup ## run every notebook (or NOTEBOOKS=) ROUNDS=20 times, half of them on busy cores
 	@$(python) -m tools.evidence
 
 check: setup ## lint, formatting, types, dependencies and notebook hygiene; fast

@@ -1,10 +1,12 @@
 """Run every notebook many times, and keep how often each claim held and how safely.
 
     make evidence ROUNDS=20
+    make evidence NOTEBOOKS="03-3 05-1"
 
 In every other round all cores are busy with something else. The result is `book/evidence.json`,
-which the ledger's page shows. Exit status 1 where a notebook failed once, or where a claim held by
-a narrow margin.
+which the ledger's page shows. With ``NOTEBOOKS`` it runs only those, and the file keeps what it has
+of the others: a changed notebook needs no new rounds of all. Exit status 1 where a notebook failed
+once, or where a claim held by a narrow margin.
 """
 
 from __future__ import annotations
@@ -84,6 +86,8 @@ class Found:
 def main() -> int:
     """Run the rounds and write the file; return the exit status."""
     rounds = int(os.environ.get("ROUNDS", "20"))
+    chosen = tuple(f"{number}-" for number in os.environ.get("NOTEBOOKS", "").split())
+    paths = [path for path in notebooks() if not chosen or path.name.startswith(chosen)]
     end_with_make()
     found = Found()
     for number in range(1, rounds + 1):
@@ -92,7 +96,7 @@ def main() -> int:
         folder = BUILD / "evidence" / str(number)
         shutil.rmtree(folder, ignore_errors=True)
         os.environ["SHOPLAB_LEDGER"] = str(folder.absolute())
-        runs = [Run(path) for path in notebooks()]
+        runs = [Run(path) for path in paths]
         print(f"== {name}", flush=True)
         with all_cores_busy() if busy else nullcontext():
             run_all(runs, lambda run, notebook: None)
@@ -101,11 +105,15 @@ def main() -> int:
             print(run, flush=True)
             if run.failure:
                 print(run.failure, flush=True)
+    claims = found.claims(rounds)
+    if chosen:
+        for claim_id, runs_of in json.loads(TARGET.read_text(encoding="utf-8"))["claims"].items():
+            claims[claim_id] = runs_of | claims.get(claim_id, {})
     content = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),
         "rounds": rounds,
-        "claims": found.claims(rounds),
+        "claims": dict(sorted(claims.items())),
     }
     write_whole(TARGET, json.dumps(content, indent=1) + "\n", mode=FOR_ALL)
     defects = list(found.defects())

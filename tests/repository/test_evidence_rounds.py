@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,22 @@ def test_it_counts_and_every_other_round_is_on_busy_cores(main: Callable[[Rounds
     assert (runs.treatment.least, runs.treatment.median, runs.treatment.greatest) == (1, 2, 3)
     assert runs.control.median == 10
     assert runs.margin == 0.28
+
+
+def test_rounds_of_one_notebook_keep_what_is_known_of_the_others(
+    main: Callable[[Rounds], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [Path("notebooks/03-1-wait.ipynb"), Path("notebooks/03-3-measure.ipynb")]
+    monkeypatch.setattr(evidence, "notebooks", lambda: both)
+    entry = {"held": 7, "runs": 7, "control": None, "treatment": None, "margin": None}
+    known = {"rd-predictable-latency": {"03-3": entry}, "rd-client-blocks": {"03-1": entry}}
+    evidence.TARGET.write_text(json.dumps({"claims": known}), encoding="utf-8")
+    monkeypatch.setenv("NOTEBOOKS", "03-1")
+    assert main(Rounds(1.0, 2.0)) == 0
+    found = read_evidence(evidence.TARGET)
+    assert found is not None
+    assert str(found.of("rd-predictable-latency", "03-3")) == "held in 7 of 7 runs"
+    assert str(found.of("rd-client-blocks", "03-1")) == "held in 2 of 2 runs"
 
 
 def test_a_failure_and_a_narrow_margin_are_defects(
