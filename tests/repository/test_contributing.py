@@ -9,7 +9,7 @@ from checkout import CHECKOUT
 
 GUIDE = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGE = (CHECKOUT / "book" / "how-the-laboratory-works.md").read_text(encoding="utf-8")
-OURS = r"\b(SHOPLAB|BOOK|REQUIRE)_[A-Z_]+\b|\b(CHROMIUM|JOBS|FRESH|ROUNDS)\b"
+OURS = r"\b(SHOPLAB|BOOK|REQUIRE)_[A-Z_]+\b|\b(CHROMIUM|JOBS|FRESH|NOTEBOOKS|ROUNDS)\b"
 
 
 def variables() -> set[str]:

@@ -162,6 +162,7 @@ def test_a_supervisor_that_stops_while_it_is_asked_is_told_of(home: Path) -> Non
         assert stack.redis_url
         (pid,) = supervisors(home)
         os.kill(pid, signal.SIGSTOP)
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
         try:
             with pytest.raises(ServerError, match="is stopped: it cannot answer"):
                 stack.use("redis")
