@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
 from click.testing import CliRunner
@@ -20,6 +19,7 @@ from sqlalchemy import create_engine, text
 from shoplab import cli
 from shoplab.commands import commands
 from shoplab.errors import ServerError
+from shoplab.families import is_halted
 from shoplab.locks import exclusive
 from shoplab.paths import private_socket_directory, socket_directory
 from shoplab.stack import Stack, lease
@@ -140,7 +140,7 @@ def stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         assert stack.redis_url
         (pid,) = supervisors(home)
         os.kill(pid, signal.SIGSTOP)
-        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        until(lambda: is_halted(pid))  # its threads work on for a while after the signal
         yield pid
         if pid in supervisors(home):
             os.kill(pid, signal.SIGCONT)
@@ -162,7 +162,7 @@ def test_a_supervisor_that_stops_while_it_is_asked_is_told_of(home: Path) -> Non
         assert stack.redis_url
         (pid,) = supervisors(home)
         os.kill(pid, signal.SIGSTOP)
-        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        until(lambda: is_halted(pid))  # its threads work on for a while after the signal
         try:
             with pytest.raises(ServerError, match="is stopped: it cannot answer"):
                 stack.use("redis")
