@@ -69,29 +69,37 @@ def test_set_up_sees_nothing_that_redirects_an_installation() -> None:
     assert for_setup({})["UV_NO_CONFIG"] == "1"
 
 
+def listed(section: str, setting: str, value: str) -> str:
+    """A line of `pip config list`, which joins the words of a setting by dashes."""
+    return f"{section}.{setting.replace('_', '-')}={value!r}\n"
+
+
 def test_one_mirror_serves_pip_and_uv_a_variable_before_a_file() -> None:
-    listed = (  # as pip lists two files, one after another
-        "global.user='true'\n"
-        "global.index-url='http://machine'\n"
-        "install.index-url='http://install'\n"
-        "install.target='t'\n"
-        "global.index-url='http://user'\n"
-        "global.trusted-host='one\\n  two'\n"
-        "download.index-url='http://download'\n"
+    files = "".join(  # two of them, one after another
+        [
+            listed("global", "user", "true"),
+            listed("global", "index_url", "http://machine"),
+            listed("install", "index_url", "http://install"),
+            listed("install", "target", "t"),
+            listed("global", "index_url", "http://user"),
+            listed("global", "trusted_host", "one\n  two"),
+            listed("download", "index_url", "http://download"),
+        ]
     )
     hosts = {"PIP_TRUSTED_HOST": "one two", "UV_INSECURE_HOST": "one two"}
-    assert seen({}, listed) == hosts | {
+    assert seen({}, files) == hosts | {
         "PIP_INDEX_URL": "http://install",
         "UV_DEFAULT_INDEX": "http://install",
     }
-    assert seen({"PIP_INDEX_URL": "http://variable"}, listed) == hosts | {
+    assert seen({"PIP_INDEX_URL": "http://variable"}, files) == hosts | {
         "PIP_INDEX_URL": "http://variable",
         "UV_DEFAULT_INDEX": "http://variable",
     }
 
 
 def test_set_up_passes_on_what_it_was_given_the_second_time_too() -> None:
-    once = for_setup({"PIP_PROXY": "p"}, "global.index-url='i'\nglobal.cert='c'\n")
+    files = listed("global", "index_url", "i") + listed("global", "cert", "c")
+    once = for_setup({"PIP_PROXY": "p"}, files)
     assert for_setup(once) == once
 
 
