@@ -214,8 +214,8 @@ def measure_book(report: Report, copy: Path) -> None:
     def build() -> tuple[float, float]:
         began = psutil.cpu_times()
         with timed() as watch:
-            build = [sys.executable, "-m", "tools.book"]
-            subprocess.run(build, cwd=copy, check=True, stdout=subprocess.DEVNULL)
+            command = [sys.executable, "-m", "tools.book"]
+            subprocess.run(command, cwd=copy, check=True, stdout=subprocess.DEVNULL)
             watch.stop()
         ended = psutil.cpu_times()
         return watch.seconds, ended.user - began.user + ended.system - began.system

@@ -106,7 +106,7 @@ def main() -> int:
             if run.failure:
                 print(run.failure, flush=True)
     claims = found.claims(rounds)
-    if chosen:
+    if chosen and TARGET.exists():
         for claim_id, runs_of in json.loads(TARGET.read_text(encoding="utf-8"))["claims"].items():
             claims[claim_id] = runs_of | claims.get(claim_id, {})
     content = {
