@@ -196,6 +196,8 @@ def test_server_and_children_end_with_a_parent_that_is_killed(lab, to_the_server
     try:
         if to_the_server is not None:
             server.send_signal(to_the_server)
+        if to_the_server is signal.SIGSTOP:  # what halts only after our end, nobody would wake
+            lab.until(lambda: server.status() == psutil.STATUS_STOPPED)
         parent.kill()
         parent.wait()
         lab.until(lambda: not any(map(runs, all_of_it)))
