@@ -58,6 +58,25 @@ def test_until_shows_the_condition_and_its_last_value_at_the_deadline(lab):
     assert "lambda: len(paid) - 1" in str(caught.value)
 
 
+def test_until_shows_at_the_deadline_what_a_process_died_of(lab):
+    def failing():
+        raise ValueError("out of stock")
+
+    worker = lab.run(failing)
+    lab.run(print, "all is well").wait()
+    with pytest.raises(DeadlineError) as caught:
+        lab.until(lambda: worker.alive and not worker.alive, timeout=2)
+    assert "failing died (exit status 1)." in str(caught.value)
+    assert "ValueError: out of stock" in str(caught.value)
+    worker.restart()
+
+
+def test_until_shows_the_last_log_where_no_process_died(lab):
+    lab.run(print, "the shop is closed").wait()
+    with pytest.raises(DeadlineError, match="the shop is closed"):
+        lab.until(lambda: False, timeout=0.05)
+
+
 def test_until_lets_the_exception_of_its_condition_through(lab):
     with pytest.raises(ZeroDivisionError):
         lab.until(lambda: 1 / 0)

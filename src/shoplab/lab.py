@@ -20,7 +20,7 @@ from shoplab.cells import Cells, in_ipython
 from shoplab.claims import claim, ledger_directory
 from shoplab.digits import Value as Measured
 from shoplab.environment import apply_here
-from shoplab.errors import LabError, ProcessError, SetupError, unforeseen
+from shoplab.errors import DeadlineError, LabError, ProcessError, SetupError, unforeseen
 from shoplab.measure.history import History
 from shoplab.measure.lag import LagRecording, lag, watch_lag
 from shoplab.measure.load import Body, LoadResult, offer
@@ -271,8 +271,15 @@ class Lab:
     def until(
         self, condition: Callable[[], Value], timeout: float = 10.0, every: float = 0.02
     ) -> Value:
-        """Await a true value of ``condition`` for ``timeout`` seconds, and return it."""
-        return until(condition, timeout, every=every)
+        """Await a true value of ``condition`` for ``timeout`` seconds, and return it.
+
+        ``DeadlineError`` names the condition and its last value, and shows the log of a process
+        that has died, else the log to which one has written last.
+        """
+        try:
+            return until(condition, timeout, every=every)
+        except DeadlineError as error:
+            raise self._with_a_log(error) from None
 
     def offer(
         self,
@@ -481,6 +488,16 @@ class Lab:
     def _replace(process: Process) -> None:
         with suppress(ProcessError):  # it has died, and whoever runs the cell again knows
             process.release()
+
+    def _with_a_log(self, error: DeadlineError) -> DeadlineError:
+        if error.log is not None:
+            return error
+        dead = [each for each in self._processes if each.died]
+        what = "\n".join([error.what, *(f"{each.name} {each.how_it_ended}." for each in dead)])
+        logs = [each.log for each in dead or self._processes if each.log.exists()]
+        written = [log for log in logs if log.stat().st_size]
+        newest = max(written, key=lambda log: log.stat().st_mtime, default=None)
+        return DeadlineError(what, next_step=error.next_step, log=newest)
 
     def _kafka_of(self, cluster: PrivateCluster | None) -> dict[str, Any]:
         return self.kafka if cluster is None else cluster.kafka

@@ -71,6 +71,18 @@ class Process:
         return not self.alive and bool(self._status) and not self._death_known
 
     @property
+    def how_it_ended(self) -> str:
+        """In words that follow its name: ``died (exit status 1)``."""
+        status = self._status
+        if status is None:
+            return "never started"
+        if status < 0:
+            return f"was ended by {signal.Signals(-status).name}"
+        if status == 0:
+            return "ended without a result"
+        return f"died (exit status {status})"
+
+    @property
     def halted(self) -> bool:
         """Whether the process stands still, by ``halt`` or by a SIGSTOP from elsewhere."""
         pid = self.pid
@@ -200,7 +212,7 @@ class Process:
         self._reap()
         self._death_known = True
         raise ProcessError(
-            f"{self.name} {_how_it_ended(self._status)}.",
+            f"{self.name} {self.how_it_ended}.",
             next_step="fix what the log shows and run the cell again, or call `.restart()`",
             log=self.log,
         )
@@ -337,13 +349,3 @@ class Worker(Process):
         if self.wait(timeout) != 0 or not self._result.exists():
             self._raise_death()
         return json.loads(self._result.read_text())
-
-
-def _how_it_ended(status: int | None) -> str:
-    if status is None:
-        return "never started"
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    if status == 0:
-        return "ended without a result"
-    return f"died (exit status {status})"
