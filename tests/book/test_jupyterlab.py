@@ -246,6 +246,7 @@ def test_a_cell_that_waits_shows_a_bar_and_can_be_interrupted(reader: Reader) ->
 def test_links_open_the_books_pages_beside_the_notebook(reader: Reader) -> None:
     reader.shown(".jp-MarkdownCell a[href*='01-introduction.md']").click()
     reader.shown(".jp-MarkdownViewer h1").get_by_text("Introduction").wait_for()
+    assert "Unknown Directive" not in reader.shown(".jp-MarkdownViewer").inner_text()
     reader.open(NOTEBOOKS[-1])
     reader.shown(".jp-MarkdownCell a[href*='glossary.md']").first.click()
     reader.shown(".jp-MarkdownViewer dt").get_by_text("request-driven").wait_for()
