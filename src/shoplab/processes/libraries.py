@@ -18,6 +18,7 @@ OURS = (
 """At its start: what nearly every child needs."""
 
 LIBRARIES = (
+    "dbos",
     "pika",
     "psycopg",
     "pydantic",
