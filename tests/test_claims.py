@@ -71,6 +71,14 @@ def test_a_claim_that_holds_is_recorded_and_said(
     assert capsys.readouterr().out == f"{ID} holds: emails lost, control 137, treatment 0.\n"
 
 
+def test_a_share_is_said_after_the_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(tmp_path, unit="of 2,000 emails lost")
+    said = capsys.readouterr().out
+    assert said == f"{ID} holds: control 137, treatment 0 of 2,000 emails lost.\n"
+
+
 def test_a_claim_that_does_not_hold_raises_with_both_values_and_is_recorded(tmp_path: Path) -> None:
     with pytest.raises(ClaimError, match="does not hold: emails lost, control 137, treatment 3"):
         show(tmp_path, treatment=3)

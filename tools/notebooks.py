@@ -103,6 +103,8 @@ def normalised(text: str) -> str:
         if cell.cell_type == "code":
             count += 1
             strip(cell, count)
+            if solves and cell.outputs:  # and what it prints, until a reader runs it
+                cell.metadata["jupyter"]["outputs_hidden"] = True
     return str(nbformat.writes(notebook, indent=1)).rstrip("\n") + "\n"
 
 

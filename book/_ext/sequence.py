@@ -2,7 +2,7 @@
 
 One statement a line::
 
-    ```{sequence}
+    ```sequence
     :alt: The customer asks the shop and waits for the answer.
     participants: Customer, Shop
     story By request

@@ -107,7 +107,9 @@ class Record:
             f"{name.replace('_', ' ')} {value}"
             for name, value in zip(values, told_values, strict=True)
         )
-        return f"{self.id} {verdict}: {unit}, {listed}."
+        # 'control 0, treatment 7 of 20 orders failed': such a unit comes after the numbers.
+        said = f"{listed} {unit}" if unit.startswith("of ") else f"{unit}, {listed}"
+        return f"{self.id} {verdict}: {said}."
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ CELLS = """() => {
     counts: cells.map(cell => cell.model.executionCount),
     outputs: cells.flatMap(cell => cell.model.outputs.toJSON()),
     folded: cells.filter(cell => cell.inputHidden).map(cell => cell.model.id),
+    silent: cells.filter(cell => cell.outputHidden).map(cell => cell.model.id),
   };
 }"""
 """The code cells of the open notebook, and what they have published."""
@@ -205,13 +206,21 @@ def solved(name: str) -> list[str]:
     return [cell.id for cell in notebook.cells if "jupyter" in cell.metadata]
 
 
+def told(name: str) -> list[str]:
+    """Those of them whose stored outputs would give the solution away."""
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    return [cell.id for cell in notebook.cells if "jupyter" in cell.metadata and cell.outputs]
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_is_shown_as_in_the_book_and_runs(reader: Reader, name: str) -> None:
     reader.open(name)
     until(lambda: reader.cells()["folded"] == solved(name) != [], WAIT)
+    assert reader.cells()["silent"] == told(name) != []
     assert re.findall(r":::.*|\{[\w-]+\}`.*|Unknown Directive", reader.text()) == []
     reader.run_all()
     assert reader.on_red() == []
+    assert reader.cells()["silent"] == []
     assert reader.shown("progress").count() == 0
 
 
@@ -237,6 +246,7 @@ def test_a_cell_that_waits_shows_a_bar_and_can_be_interrupted(reader: Reader) ->
 def test_links_open_the_books_pages_beside_the_notebook(reader: Reader) -> None:
     reader.shown(".jp-MarkdownCell a[href*='01-introduction.md']").click()
     reader.shown(".jp-MarkdownViewer h1").get_by_text("Introduction").wait_for()
+    assert "Unknown Directive" not in reader.shown(".jp-MarkdownViewer").inner_text()
     reader.open(NOTEBOOKS[-1])
     reader.shown(".jp-MarkdownCell a[href*='glossary.md']").first.click()
     reader.shown(".jp-MarkdownViewer dt").get_by_text("request-driven").wait_for()

@@ -12,6 +12,13 @@ from browsing import Window, pages
 from bs4 import BeautifulSoup
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+CUT_OFF = """all => all.filter(one => {
+  const {overflowX, backgroundAttachment} = getComputedStyle(one);
+  return ["auto", "scroll"].includes(overflowX) && one.scrollWidth > one.clientWidth
+    && !backgroundAttachment.includes("local");
+}).map(one => one.outerHTML.slice(0, 80))"""
+"""What is wider than its box, without a shadow that goes when the end of the way is reached."""
+
 HEAVIEST = 1_200_000  # bytes of one page with all that it loads, uncompressed
 
 
@@ -28,6 +35,12 @@ def test_page_does_not_scroll_sideways(visit: Window) -> None:
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert width <= room
+
+
+def test_what_scrolls_sideways_shows_that_it_goes_on(visit: Window) -> None:
+    """A cut table or drawing looks whole; a cut line of code does not."""
+    cut_off = visit.page.locator(".bd-article :not(pre)").evaluate_all(CUT_OFF)
+    assert cut_off == []
 
 
 def test_page_shows_no_traceback(visit: Window) -> None:

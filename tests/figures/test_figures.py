@@ -106,6 +106,20 @@ def test_a_sender_who_waits_is_hatched_and_one_who_works_is_not(by_request: list
     assert [bar.get_height() for bar in bars] == pytest.approx([500, 300])
 
 
+def test_a_waiting_time_between_five_services_ends_before_the_next_bar() -> None:
+    placed = span("customer", "CLIENT", 0.0, 2.1)
+    work = span("shop", "SERVER", 0.0, 2.1, parent=placed)
+    call = span("shop", "CLIENT", 0.0, 1.02, parent=work)
+    charged = span("payment", "SERVER", 0.0, 1.02, parent=call)
+    services = ["customer", "shop", "payment", "inventory", "email"]
+    figure = figures.sequence([placed, work, call, charged], services)
+    axes = axes_of(figure)
+    figure.draw_without_rendering()
+    payment = min(bar.get_window_extent().x0 for bar in axes.patches if bar.get_x() > 1.5)
+    (label,) = [text for text in axes.texts if "1.02 s" in text.get_text()]
+    assert payment - label.get_window_extent().x1 > 10
+
+
 def test_an_event_is_one_arrow_and_nobody_waits(by_event: list[Span]) -> None:
     axes = axes_of(figures.sequence(by_event))
     ((start, end, colour),) = arrows(axes)

@@ -203,6 +203,18 @@ def test_code_after_a_solution_is_folded_and_no_other(text: str, folded: bool) -
     assert hidden == ({"solved"} if folded else set())
 
 
+def test_what_a_solution_prints_is_folded_too_until_a_reader_runs_it() -> None:
+    notebook = sample()
+    solved = cell(notebook, "solved")
+    solved.metadata["tags"] = [notebooks.CHECKED]
+    solved.outputs = [new_output("stream", name="stdout", text="started\n")]
+    clean = nbformat.reads(notebooks.normalised(nbformat.writes(notebook)), as_version=4)
+    hidden = {
+        each.id for each in clean.cells if "outputs_hidden" in each.metadata.get("jupyter", ())
+    }
+    assert hidden == {"solved"}
+
+
 def test_the_normal_form_is_its_own(tmp_path: Path) -> None:
     once = notebooks.normalised(nbformat.writes(sample()))
     assert notebooks.normalised(once) == once

@@ -144,8 +144,9 @@ class _Diagram:
             return
         column = self.column[span.service]
         middle = (column + self.half, self._at((span.start + span.end) / 2))
+        between = "\n" if self.wide and beside else " "
         self.axes.annotate(
-            f"waits {duration(span)}",
+            f"waits{between}{duration(span)}",
             middle if beside else (column, self._at(span.end)),
             xytext=(4, 0) if beside else (0, -6),
             textcoords="offset points",
