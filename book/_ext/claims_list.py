@@ -1,6 +1,6 @@
 """The ``claims`` directive and the ``claim`` role: claims on other pages than the ledger's.
 
-    ```{claims} saga
+    ```claims saga
     ```
 
 lists the claims of one section of ``claims.yml``, each a link to its line in the ledger. In a
@@ -41,8 +41,9 @@ def read_with_the_claims(env: BuildEnvironment) -> None:
 
 
 class ClaimsDirective(SphinxDirective):
-    """Lists the claims of the section that it names."""
+    """Lists the claims of the section that it names, in place of what is written in it."""
 
+    has_content = True
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:

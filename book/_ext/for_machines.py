@@ -23,8 +23,8 @@ from shoplab.claims import Entry, ledger
 from shoplab.evidence import Evidence
 
 LINK_TO_NOTEBOOK = re.compile(r"(\]\([^)\s]+)\.ipynb\b")
-LEDGER = re.compile(r"^```\{ledger\}\n```$", flags=re.MULTILINE)
-CLAIMS = re.compile(r"^```\{claims\} (\S+)\n```$", flags=re.MULTILINE)
+LEDGER = re.compile(r"^```\{?ledger\}?\n(?:.+\n)??```$", flags=re.MULTILINE)
+CLAIMS = re.compile(r"^```\{?claims\}? (\S+)\n(?:.+\n)??```$", flags=re.MULTILINE)
 
 
 def name_the_markdown(

@@ -30,7 +30,12 @@ class LedgerPlace(nodes.General, nodes.Element):
 
 
 class LedgerDirective(SphinxDirective):
-    """Marks the place and remembers the page, to write it again after each build's notebooks."""
+    """Marks the place and remembers the page, to write it again after each build's notebooks.
+
+    What is written in it is for JupyterLab, which shows the page's source.
+    """
+
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Leave the mark."""

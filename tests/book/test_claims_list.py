@@ -25,6 +25,7 @@ def build(folder: Path, text: str) -> BeautifulSoup:
     options = {
         "extensions": ["myst_nb", "ledger_page", "claims_list", "for_machines"],
         "nb_execution_mode": "off",
+        "myst_fence_as_directive": ["claims", "ledger"],
         "exclude_patterns": ["out"],
         "smartquotes": False,
     }
@@ -56,7 +57,7 @@ def test_a_section_lists_its_claims_each_with_its_line_in_the_ledger(tmp_path: P
 
 
 def test_the_pages_markdown_has_the_claims_too(tmp_path: Path) -> None:
-    build(tmp_path, "Before.\n\n```{claims} saga\n```\n\nAfter.")
+    build(tmp_path, "Before.\n\n```claims saga\nThey are in the book.\n```\n\nAfter.")
     text = (tmp_path / "out" / "book" / "page.md").read_text("utf-8")
     lines = [f"- {claim.claim}" for claim in claims().values() if claim.section == "saga"]
     assert text == "\n".join(["# Page\n\nBefore.\n", *lines, "\nAfter.\n"])
@@ -76,6 +77,6 @@ def test_what_does_not_exist_is_an_error_of_the_build(tmp_path: Path, text: str)
 
 def test_the_page_of_the_document_lists_every_section_of_it() -> None:
     text = (CHECKOUT / "book" / "the-document.md").read_text("utf-8")
-    listed = re.findall(r"^### (.+)\n\n```\{claims\} (\S+)\n```$", text, flags=re.MULTILINE)
+    listed = re.findall(r"^### (.+)\n\n```claims (\S+)\n.+\n```$", text, flags=re.MULTILINE)
     titles = {title: name for name, title in SECTIONS.items() if name != BEYOND}
     assert dict(listed) == titles

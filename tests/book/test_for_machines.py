@@ -27,7 +27,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "index.md").write_text(
         f"# Book\n\n[Crash](notebooks/04-4-crash.ipynb)\n\n{contents}\n"
     )
-    (book / "ledger.md").write_text("# The ledger\n\n```{ledger}\n```\n")
+    (book / "ledger.md").write_text("# The ledger\n\n```ledger\nIn the book.\n```\n")
     notebook = new_notebook(
         cells=[
             new_markdown_cell("# Crash\n\nSee [the ledger](../book/ledger.md)."),
@@ -50,6 +50,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             confoverrides={
                 "extensions": ["myst_nb", "ledger_page", "for_machines"],
                 "nb_execution_mode": "off",
+                "myst_fence_as_directive": ["claims", "ledger"],
                 "exclude_patterns": ["out", "trees"],
             },
             status=None,
@@ -79,7 +80,7 @@ def test_every_page_names_its_markdown_and_the_search_has_none(out: Path) -> Non
 
 def test_the_ledgers_markdown_has_a_line_for_each_claim_and_record(out: Path) -> None:
     text = (out / "book" / "ledger.md").read_text("utf-8")
-    assert "{ledger}" not in text
+    assert "```" not in text and "In the book." not in text
     assert "- A callee that is down takes its caller down. *not yet shown*\n" in text
     assert (
         "none is lost. *holds*\n  - 04-4: ed-persisted-crash-resume holds: emails lost, "
