@@ -259,6 +259,8 @@ def code_problems(cell: NotebookNode, stem: str, figure_names: set[str]) -> Iter
         yield "has a bare except"
     if any(last_name(call) == "sleep" for call in calls(outside_functions(tree))):
         yield "sleeps where it can await a condition: use lab.until(...)"
+    if "group_id" in cell.source and any(polls_briefly(call) for call in calls(ast.walk(tree))):
+        yield "polls for less than a second, and kafka-python may lose its place while it joins"
     for call in calls(ast.walk(tree)):
         argument = call.args[0] if call.args else None
         first = str(argument.value) if isinstance(argument, ast.Constant) else None
@@ -270,6 +272,15 @@ def code_problems(cell: NotebookNode, stem: str, figure_names: set[str]) -> Iter
         alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         if len(alt.split()) < 5:
             yield "draws a figure without alternative text (cell metadata mystnb.image.alt)"
+
+
+def polls_briefly(call: ast.Call) -> bool:
+    """Whether a call is a poll that may end while its group is joined: see broker.py's settings."""
+    timeouts = [word.value for word in call.keywords if word.arg == "timeout_ms"]
+    return last_name(call) == "poll" and any(
+        isinstance(each, ast.Constant) and isinstance(each.value, int) and each.value < 1000
+        for each in timeouts
+    )
 
 
 def draws(tree: ast.Module, figure_names: set[str]) -> bool:

@@ -111,6 +111,10 @@ def test_the_clean_sample_is_accepted(tmp_path: Path) -> None:
         (source("figure", "try:\n    a()\nexcept:\n    b()"), "has a bare except"),
         (source("figure", "time.sleep(1)"), "sleeps"),
         (source("figure", "from time import sleep\n\nsleep(1)"), "sleeps"),
+        (
+            source("service", "KafkaConsumer(topic, group_id=group).poll(timeout_ms=100)"),
+            "polls for less than a second",
+        ),
         (source("claim", "lab.claim('rd-nothing')"), "not in claims.yml"),
         (source("claim", "lab.claim(which)"), "not in claims.yml"),
         (source("setup", "lab = Lab('03-2')"), "the number is the file's"),
