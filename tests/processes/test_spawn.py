@@ -17,6 +17,7 @@ from children import ORPHANS, fork_servers, forks
 
 from shoplab.environment import for_processes
 from shoplab.errors import ProcessError
+from shoplab.families import is_halted
 from shoplab.processes import child, spawn
 from shoplab.stack.leftovers import runs
 
@@ -197,7 +198,7 @@ def test_server_and_children_end_with_a_parent_that_is_killed(lab, to_the_server
         if to_the_server is not None:
             server.send_signal(to_the_server)
         if to_the_server is signal.SIGSTOP:  # what halts only after our end, nobody would wake
-            lab.until(lambda: server.status() == psutil.STATUS_STOPPED)
+            lab.until(lambda: is_halted(server.pid))
         parent.kill()
         parent.wait()
         lab.until(lambda: not any(map(runs, all_of_it)))
