@@ -72,12 +72,13 @@ class Reader:
         self.page.on("request", lambda request: self.requests.append(request.url))
 
     def open(self, name: str) -> None:
-        """Open a notebook, and wait for its kernel and its text.
+        """Open a notebook in a workspace of its own, and wait for its kernel and its text.
 
-        JupyterLab first shows again what was open before, whose kernel is idle already.
+        In a workspace that has been used JupyterLab first shows again what was open there, and on
+        a slow machine it brings the notebook to the front once more after a link was followed.
         """
         path = f"notebooks/{name}.ipynb"
-        self.page.goto(f"{self.address}/lab/tree/{path}")
+        self.page.goto(f"{self.address}/lab/workspaces/{secrets.token_hex(4)}/tree/{path}")
         until(lambda: (cells := self.cells())["path"] == path and cells["idle"], 60)
         self.shown(".jp-MarkdownCell .myst h1").wait_for(timeout=WAIT * 1000)
         self.ran = 0
