@@ -62,7 +62,7 @@ def build(
         "nb_execution_mode": mode,
         "nb_execution_cache_path": str(folder / "cache"),
         "myst_fence_as_directive": ["measured-figure"],
-        "exclude_patterns": ["out", "cache", "_build"],
+        "exclude_patterns": ["out", "cache", "_build", "jupyter_execute"],
     }
     with docutils_namespace():
         Sphinx(
