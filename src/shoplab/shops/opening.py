@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, make_url, text
 
 from shoplab.shops import styles
-from shoplab.shops.business import OUTSIDERS, TABLES, outsider
+from shoplab.shops.business import BANK, MAIL, OUTSIDERS, TABLES, outsider
 
 if TYPE_CHECKING:
     from shoplab.lab import Lab
@@ -57,11 +57,18 @@ class Shop:
 
 
 def open_shop(
-    lab: Lab, cluster: PrivateCluster, server: PrivateServer, style: str, **written: Any
+    lab: Lab,
+    cluster: PrivateCluster,
+    server: PrivateServer,
+    style: str,
+    *,
+    bank: float = BANK,
+    **written: Any,
 ) -> Shop:
     """Open a shop with a bank and a mail provider of its own; its workers have joined.
 
-    ``written`` takes the place of ``styles``' ``by_event``, ``relay`` and doors, by their names.
+    ``bank`` is how many seconds that takes for an order. ``written`` takes the place of ``styles``'
+    ``by_event``, ``relay`` and doors, by their names.
     """
     code = vars(styles) | written
     kafka = cluster.kafka | {"reconnect_backoff_max_ms": 200}
@@ -69,9 +76,12 @@ def open_shop(
     topics = {
         event: lab.topic(f"{style}-{event.replace(' ', '-')}", cluster=cluster) for event in EVENTS
     }
+    work = {"bank": bank, "mail": MAIL}
     services = {
-        name: lab.serve(outsider, lab.redis_url, books[name], work, threads=at_once, name=name)
-        for name, (work, at_once) in OUTSIDERS.items()
+        name: lab.serve(
+            outsider, lab.redis_url, books[name], work[name], threads=counters, name=name
+        )
+        for name, counters in OUTSIDERS.items()
     }
     version = lab.name(f"version-{style}")
     urls = {name: service.url for name, service in services.items()} | {"version": version}

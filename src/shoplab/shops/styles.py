@@ -21,7 +21,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from shoplab.shops.business import DECIDE, PRICES, RECEIVE, Order, ask, session_with, steps
 
-PATIENCE, BOUND = 0.9, 0.3
+PATIENCE, BOUND = 1.8, 0.6
 """Seconds that a shop waits for an answer, and that the mixed one waits for the bank."""
 
 NOTE = "INSERT INTO outbox (event, body) VALUES (:event, :body)"
