@@ -1,5 +1,7 @@
 """The ``ledger`` directive: every claim of the course, with what this build measured for it.
 
+The ``measured-on`` directive says in short when that was, and on what machine and servers.
+
 Each claim that a notebook checks leaves one JSON record. `tools/execution.py` runs them, and
 no record outlives its run. The page is written whenever a notebook has run again, and the same
 records become ``_build/ledger.json``.
@@ -26,7 +28,10 @@ DATA = "claims.json"
 
 
 class LedgerPlace(nodes.General, nodes.Element):
-    """Where the ledger goes; replaced when every notebook has run."""
+    """Where the ledger goes, or what it was measured on: ``shows`` has the directive's name.
+
+    Replaced when every notebook has run.
+    """
 
 
 class LedgerDirective(SphinxDirective):
@@ -40,7 +45,7 @@ class LedgerDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Leave the mark."""
         self.env.metadata[self.env.docname]["ledger"] = True
-        return [LedgerPlace("")]
+        return [LedgerPlace("", shows=self.name)]
 
 
 def directory(app: Sphinx) -> Path:
@@ -65,9 +70,13 @@ def write_again(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
 
 
 def fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Put the claims where the directive stood."""
+    """Put the claims, or what they were measured on, where the directive stood."""
     for place in list(doctree.findall(LedgerPlace)):
-        place.replace_self(list(sections(app, docname, ledger(directory(app)))))
+        entries = ledger(directory(app))
+        if place["shows"] == "ledger":
+            place.replace_self(list(sections(app, docname, entries)))
+        else:
+            place.replace_self(_html(ledger_table.measured_on(entries, evidence_of(app))))
 
 
 def sections(app: Sphinx, docname: str, entries: list[Entry]) -> Iterator[nodes.Node]:
@@ -109,6 +118,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's entry."""
     app.add_node(LedgerPlace)
     app.add_directive("ledger", LedgerDirective)
+    app.add_directive("measured-on", LedgerDirective)
     app.connect("env-updated", write_again)
     app.connect("doctree-resolved", fill_in)
     app.connect("build-finished", publish)

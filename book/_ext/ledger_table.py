@@ -29,14 +29,36 @@ def summary(entries: list[Entry], evidence: Evidence | None, data: str) -> str:
     shown = sum(bool(entry.records) for entry in entries)
     lines = [f"Shown in this build: {shown} of {len(entries)} claims."]
     if records:
-        days = sorted(record.measured_on["at"][:10] for record in records)
-        machines = sorted({record.measured_on["machine"] for record in records})
-        when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-        lines.append(f"Measured {when}: {'; '.join(machines)}.")
+        lines.append(f"Measured {days(records)}: {machines(records)}.")
     if evidence is not None:
         lines.append(f"Evidence {evidence.date}, {evidence.rounds} rounds: {evidence.machine}.")
     link = f'<a href="{data}">The same as data</a>.'
     return f"<p>{escape(' '.join(lines))} {link}</p>"
+
+
+def measured_on(entries: list[Entry], evidence: Evidence | None) -> str:
+    """When, on what machine and with which servers this build and its evidence were measured."""
+    records = [record for entry in entries for record in entry.records]
+    rows = [("This build", "It has run no notebook, so it has no numbers.")]
+    if records:
+        servers = {name for record in records for name in record.measured_on["servers"]}
+        rows = [("This build", f"{days(records)}, {machines(records)}")]
+        rows.append(("Its servers", "; ".join(sorted(servers))))
+    if evidence is not None:
+        when = f"{evidence.date}, {evidence.rounds} rounds, {evidence.machine}"
+        rows.append(("Its evidence", when))
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escape(text)}</dd>' for name, text in rows)}</dl>"
+
+
+def days(records: list[Record]) -> str:
+    """The day of the records, or the first and the last."""
+    days = sorted(record.measured_on["at"][:10] for record in records)
+    return days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+
+
+def machines(records: list[Record]) -> str:
+    """What the records were measured on."""
+    return "; ".join(sorted({record.measured_on["machine"] for record in records}))
 
 
 def filters(entries: list[Entry]) -> str:

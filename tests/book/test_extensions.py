@@ -137,6 +137,23 @@ def test_each_section_is_listed_with_what_is_shown_of_it(build: Build) -> None:
     assert "Shown in this build: 1 of 52 claims. Measured 2026-11-26: 2 cores" in page.text
 
 
+def test_a_page_says_what_the_build_was_measured_on(build: Build, tmp_path: Path) -> None:
+    text = (tmp_path / "index.rst").read_text()
+    (tmp_path / "index.rst").write_text(text.replace(".. ledger::", ".. measured-on::"))
+    assert [each.text for each in build(executed=False).select("dl > *")] == [
+        *("This build", "It has run no notebook, so it has no numbers."),
+    ]
+    (tmp_path / "book").mkdir()
+    evidence = {"date": "2026-11-25", "machine": "4 cores", "rounds": 10, "claims": {}}
+    (tmp_path / "book" / "evidence.json").write_text(json.dumps(evidence))
+    leave(tmp_path)
+    assert [each.text for each in build(executed=False).select("dl > *")] == [
+        *("This build", "2026-11-26, 2 cores, Linux x86_64, Python 3.11.7"),
+        *("Its servers", "Redis 7.0.15 (on the path)"),
+        *("Its evidence", "2026-11-25, 10 rounds, 4 cores"),
+    ]
+
+
 def test_a_claim_that_the_document_does_not_make_is_listed_once_it_is_shown(
     build: Build, tmp_path: Path
 ) -> None:
