@@ -170,7 +170,7 @@
       reason.decides ? make("strong", {}, "Decides. ") : "", ...rich(reason.because), priced(reason))));
     return [
       make("p", {}, ...rich(option.is)),
-      make("p", {}, `Rule ${ruleFor(given) + 1} of ${rules.length} fits first. ${rules[ruleFor(given)].because}`),
+      make("p", {}, `Rule ${ruleFor(given) + 1} of ${rules.length} chooses: ${lower(rules[ruleFor(given)].because)}`),
       ...notesFor(option).map(note => make("p", { className: "decision-note" }, ...rich(note.say), priced(note))),
       ...reasons("wait"), ...reasons("go-on"),
       ...list("What it costs", option.costs.map(cost => make("li", {}, ...rich(cost.say), priced(cost)))),

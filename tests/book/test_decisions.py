@@ -114,7 +114,7 @@ def test_a_reason_to_go_on_never_leads_away_from_going_on(answers: dict[str, str
     ("name", "option"),
     [
         ("Show a product", "request"),
-        ("Tell that an order was placed", "event"),
+        ("Announce an order", "event"),
         ("Charge a card", "request"),
         ("Convert a film", "both"),
         ("Save an order and its lines", "inside"),
