@@ -58,7 +58,7 @@ class MeasuredFigureDirective(SphinxDirective):
         path, size = picture
         image = nodes.image("", uri=f"/{path.as_posix()}", alt=about["image"]["alt"], **size)
         caption = nodes.caption("", f"{about['figure']['caption']} From ", link, nodes.Text("."))
-        return [nodes.figure("", image, caption)]
+        return [nodes.figure("", image, caption, classes=["measured"])]
 
 
 def _cell(notebook: NotebookNode, name: str) -> NotebookNode | None:

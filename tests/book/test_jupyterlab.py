@@ -240,6 +240,7 @@ def test_a_cell_that_waits_shows_a_bar_and_can_be_interrupted(reader: Reader) ->
     reader.shown("[data-command='notebook:interrupt-kernel']").click()
     until(lambda: reader.on_red() == ["KeyboardInterrupt: "], WAIT)
     assert reader.shown("progress").count() == 0
+    until(lambda: reader.cells()["idle"], WAIT)  # until then the kernel drops what is sent to it
     reader.add_and_run("lab.until(lambda: shop.alive)")
     until(lambda: reader.cells()["outputs"][-1].get("data") == {"text/plain": "True"}, WAIT)
 
