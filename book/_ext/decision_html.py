@@ -75,7 +75,7 @@ def _price(price: Price) -> str:
 
 
 def _answers(decisions: Decisions, priced: Priced) -> str:
-    columns = ("Answer", "Reason for", "Why, and what was measured")
+    columns = ("Answer", "A reason", "Why, and what was measured")
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     bodies = []
     for question in decisions["questions"]:
@@ -90,7 +90,7 @@ def _answer(decisions: Decisions, answer: dict[str, Any], priced: Priced) -> str
     decides = ", decides" * answer.get("decides", False)
     why = rich(answer.get("because", "")) + _only(decisions, answer.get("if", {}))
     return (
-        f"<tr><td>{rich(answer['say'])}</td><td>{kind}{decides}</td>"
+        f"<tr><td>{rich(answer['say'])}</td><td>for {kind}{decides}</td>"
         f"<td>{why}{_measured(answer, priced)}</td></tr>"
     )
 

@@ -468,6 +468,8 @@ def test_without_scripts_all_of_it_is_there(
     assert page.locator(".decision-form, .decision-score").count() == 0
     table = page.locator(".decision-table")
     assert table.locator("table").is_visible()
+    heading, whole = (table.locator(part).first for part in ("th[scope=rowgroup]", "table"))
+    assert heading.bounding_box()["width"] > 0.8 * whole.bounding_box()["width"]
     text = plain(table.inner_text())
     expected = [DECISIONS["principle"], DECISIONS["before"]]
     assert all(plain(each) in plain(page.locator("article").inner_text()) for each in expected)
