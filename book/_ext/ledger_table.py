@@ -29,7 +29,7 @@ def summary(entries: list[Entry], evidence: Evidence | None, data: str) -> str:
     shown = sum(bool(entry.records) for entry in entries)
     lines = [f"Shown in this build: {shown} of {len(entries)} claims."]
     if records:
-        lines.append(f"Measured {_days(records)}: {_machines(records)}.")
+        lines.append(f"Measured {days(records)}: {machines(records)}.")
     if evidence is not None:
         lines.append(f"Evidence {evidence.date}, {evidence.rounds} rounds: {evidence.machine}.")
     link = f'<a href="{data}">The same as data</a>.'
@@ -42,7 +42,7 @@ def measured_on(entries: list[Entry], evidence: Evidence | None) -> str:
     rows = [("This build", "It has run no notebook, so it has no numbers.")]
     if records:
         servers = {name for record in records for name in record.measured_on["servers"]}
-        rows = [("This build", f"{_days(records)}, {_machines(records)}")]
+        rows = [("This build", f"{days(records)}, {machines(records)}")]
         rows.append(("Its servers", "; ".join(sorted(servers))))
     if evidence is not None:
         when = f"{evidence.date}, {evidence.rounds} rounds, {evidence.machine}"
@@ -50,12 +50,14 @@ def measured_on(entries: list[Entry], evidence: Evidence | None) -> str:
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escape(text)}</dd>' for name, text in rows)}</dl>"
 
 
-def _days(records: list[Record]) -> str:
+def days(records: list[Record]) -> str:
+    """The day of the records, or the first and the last."""
     days = sorted(record.measured_on["at"][:10] for record in records)
     return days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
 
 
-def _machines(records: list[Record]) -> str:
+def machines(records: list[Record]) -> str:
+    """What the records were measured on."""
     return "; ".join(sorted({record.measured_on["machine"] for record in records}))
 
 

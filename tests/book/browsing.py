@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+import axe_playwright_python
 import pytest
 from checkout import CHECKOUT
 from playwright.sync_api import Page
@@ -23,6 +24,13 @@ CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+CUT_OFF = """all => all.filter(one => {
+  const {overflowX, backgroundAttachment} = getComputedStyle(one);
+  return ["auto", "scroll"].includes(overflowX) && one.scrollWidth > one.clientWidth
+    && !backgroundAttachment.includes("local");
+}).map(one => one.outerHTML.slice(0, 80))"""
+"""What is wider than its box, without a shadow that goes when the end of the way is reached."""
 
 
 def pages() -> list[str]:

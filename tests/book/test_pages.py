@@ -5,19 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-import axe_playwright_python
 import nbformat
 import pytest
-from browsing import Window, pages
+from browsing import AXE, CUT_OFF, Window, pages
 from bs4 import BeautifulSoup
-
-AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
-CUT_OFF = """all => all.filter(one => {
-  const {overflowX, backgroundAttachment} = getComputedStyle(one);
-  return ["auto", "scroll"].includes(overflowX) && one.scrollWidth > one.clientWidth
-    && !backgroundAttachment.includes("local");
-}).map(one => one.outerHTML.slice(0, 80))"""
-"""What is wider than its box, without a shadow that goes when the end of the way is reached."""
 
 HEAVIEST = 1_200_000  # bytes of one page with all that it loads, uncompressed
 

@@ -18,11 +18,12 @@ EVERYDAY = {
 """Terms that are also words of every page, or mean something else in most sentences."""
 
 NO_PROSE = re.compile(
-    r"```.*?```|`[^`\n]*`|\[[^\]]*\]\([^)]*\)|\$[^$\n]*\$|\*\*[^*\n]*\*\*|<[^>\n]*>"
+    r":::\{admonition\}[^\n]*\n:class: prediction.*?\n:::"
+    r"|```.*?```|`[^`\n]*`|\[[^\]]*\]\([^)]*\)|\$[^$\n]*\$|\*\*[^*\n]*\*\*|<[^>\n]*>"
     r"|^(?:#|\||:::|:[a-z-]+:)[^\n]*$",
     flags=re.DOTALL | re.MULTILINE,
 )
-"""Code, links, formulas, headings, tables, directives."""
+"""Choices of a prediction, code, links, formulas, headings, tables, directives."""
 
 
 def terms() -> dict[str, str]:

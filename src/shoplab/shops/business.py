@@ -28,8 +28,11 @@ Step = Callable[[Order], Any]
 PRICES = {"lamp": 4000, "rare": 9000}
 """Cents."""
 
-OUTSIDERS = {"bank": (0.06, 2), "mail": (0.05, 8)}
-"""Seconds that each takes for an order, and how many orders at the same time."""
+OUTSIDERS = {"bank": 2, "mail": 8}
+"""How many orders each has in hand at the same time."""
+
+BANK, MAIL = 0.06, 0.05
+"""Seconds that each takes for an order."""
 
 TABLES = """
 CREATE TABLE orders (number text PRIMARY KEY, state text, seen float, decided float);

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, make_url, text
 
 from shoplab.shops import styles
-from shoplab.shops.business import OUTSIDERS, TABLES, outsider
+from shoplab.shops.business import BANK, MAIL, OUTSIDERS, TABLES, outsider
 
 if TYPE_CHECKING:
     from shoplab.lab import Lab
+    from shoplab.measure.wire import Wire
     from shoplab.processes.handles import Service, Worker
     from shoplab.stack.client import PrivateCluster, PrivateServer
 
@@ -57,28 +58,43 @@ class Shop:
 
 
 def open_shop(
-    lab: Lab, cluster: PrivateCluster, server: PrivateServer, style: str, **written: Any
+    lab: Lab,
+    cluster: PrivateCluster,
+    server: PrivateServer,
+    style: str,
+    *,
+    bank: float = BANK,
+    wire: Wire | None = None,
+    **written: Any,
 ) -> Shop:
     """Open a shop with a bank and a mail provider of its own; its workers have joined.
 
-    ``written`` takes the place of ``styles``' ``by_event``, ``relay`` and doors, by their names.
+    ``bank`` is how many seconds that takes for an order. With a ``wire`` its processes reach each
+    other and the broker over it, as "http" and "kafka". ``written`` takes the place of ``styles``'
+    ``by_event``, ``relay`` and doors, by their names.
     """
     code = vars(styles) | written
     kafka = cluster.kafka | {"reconnect_backoff_max_ms": 200}
+    if wire is not None:
+        kafka["proxy_url"] = wire.proxy("kafka")
+    reach = partial(wire.through, name="http") if wire is not None else str
     books = {name: lab.name(f"{name}-{style}") for name in OUTSIDERS}
     topics = {
         event: lab.topic(f"{style}-{event.replace(' ', '-')}", cluster=cluster) for event in EVENTS
     }
+    work = {"bank": bank, "mail": MAIL}
     services = {
-        name: lab.serve(outsider, lab.redis_url, books[name], work, threads=at_once, name=name)
-        for name, (work, at_once) in OUTSIDERS.items()
+        name: lab.serve(
+            outsider, lab.redis_url, books[name], work[name], threads=counters, name=name
+        )
+        for name, counters in OUTSIDERS.items()
     }
     version = lab.name(f"version-{style}")
-    urls = {name: service.url for name, service in services.items()} | {"version": version}
+    urls = {name: reach(each.url) for name, each in services.items()} | {"version": version}
     world = (_new_database(server, style), lab.redis_url, urls)
     for name in CALLED[style]:
         services[name] = lab.serve(styles.by_request, *world, name=name)
-        urls[name] = services[name].url
+        urls[name] = reach(services[name].url)
     groups = {name: lab.name(f"{style}-{name}") for name in DUTIES[style]}
     workers = {
         name: lab.run(

@@ -21,7 +21,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from shoplab.shops.business import DECIDE, PRICES, RECEIVE, Order, ask, session_with, steps
 
-PATIENCE, BOUND = 0.9, 0.3
+PATIENCE, BOUND = 1.8, 0.6
 """Seconds that a shop waits for an answer, and that the mixed one waits for the bank."""
 
 NOTE = "INSERT INTO outbox (event, body) VALUES (:event, :body)"
@@ -128,13 +128,15 @@ def note(database: Engine, statement: str, order: Order, state: str, event: str)
 
 def hybrid(database_url: str, redis_url: str, urls: Mapping[str, str]) -> FastAPI:
     """The door of the mixed shop."""
-    app, session, do = FastAPI(), session_with(0), steps(database_url, redis_url, urls)
+    app, session = FastAPI(), session_with(0)
     database, waiting = create_engine(database_url, pool_size=20), threading.Semaphore(4)
 
     @app.post("/orders", status_code=201)
     def place(order: dict[str, Any], response: Response) -> None:
         order["cents"] = PRICES[order["item"]]
-        said = ask(session, f"{urls['inventory']}/reserve", PATIENCE, order)
+        said = "no answer"
+        with suppress(requests.RequestException):
+            said = ask(session, f"{urls['inventory']}/reserve", PATIENCE, order)
         if said == "reserved":
             said = charge_soon(session, urls["bank"], waiting, order)
         if said == "done":
@@ -143,9 +145,8 @@ def hybrid(database_url: str, redis_url: str, urls: Mapping[str, str]) -> FastAP
             note(database, RECEIVE, order, "received", "reserved")
             response.status_code = 202
         else:
-            ask(session, f"{urls['inventory']}/release", PATIENCE, order)
-            do["refuse"](order)
-            raise HTTPException(409, said)
+            note(database, DECIDE, order, "refused", "declined")
+            raise HTTPException(503 if said == "no answer" else 409, said)
 
     return app
 
