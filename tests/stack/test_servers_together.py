@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -45,8 +46,9 @@ def test_the_password_is_in_no_command_line_and_no_readable_file() -> None:
         except psutil.Error:
             continue
     for path in Path(status["home"]).rglob("*"):
-        if path.is_file() and password.encode() in path.read_bytes():
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+        with suppress(FileNotFoundError):  # Kafka deletes what its round trip has left
+            if path.is_file() and password.encode() in path.read_bytes():
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "socks5://127.0.0.1:1"])
