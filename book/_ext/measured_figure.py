@@ -42,7 +42,8 @@ class MeasuredFigureDirective(SphinxDirective):
             raise self.error("expected a notebook and the id of a cell that draws") from None
         if page not in self.env.found_docs:
             raise self.error(f"'{page}' is no page of the book")
-        cell = _cell(nbformat.read(self.env.doc2path(page), as_version=4), name)
+        notebook = nbformat.read(self.env.doc2path(page), as_version=4)
+        cell = _cell(notebook, name)
         if cell is None or "mystnb" not in cell.metadata:
             raise self.error(f"{page} has no cell '{name}' that draws a figure with a caption")
         ran = runs.run_of(self.env.app, page)
@@ -51,7 +52,7 @@ class MeasuredFigureDirective(SphinxDirective):
         if not ran:
             text = "A build that runs the notebooks shows a figure here, from "
             return [nodes.paragraph("", text, link, nodes.Text("."))]
-        picture = _picture(self.env, page, name)
+        picture = _picture(self.env, notebook, name)
         if picture is None:
             raise self.error(f"cell '{name}' of {page} has drawn nothing")
         about = cell.metadata["mystnb"]
@@ -69,13 +70,14 @@ def _uri(env: BuildEnvironment, page: str) -> str:
     return str(env.app.builder.get_relative_uri(env.docname, page))
 
 
-def _picture(env: BuildEnvironment, page: str, name: str) -> tuple[Path, dict[str, str]] | None:
+def _picture(
+    env: BuildEnvironment, notebook: NotebookNode, name: str
+) -> tuple[Path, dict[str, str]] | None:
     """The file with what the cell drew, from the source's folder, and its size in the page."""
     cache = get_cache(env.mystnb_config.execution_cache_path)  # type: ignore[attr-defined]
-    source = nbformat.read(env.doc2path(page), as_version=4)
-    kept = cache.get_cache_bundle(cache.match_cache_notebook(source).pk).nb
+    kept = cache.get_cache_bundle(cache.match_cache_notebook(notebook).pk).nb
     # The cache has the code cells only, and matches a notebook by their code, not by their names.
-    code = [cell.id for cell in source.cells if cell.cell_type == "code"]
+    code = [cell.id for cell in notebook.cells if cell.cell_type == "code"]
     for output in kept.cells[code.index(name)].outputs:
         if data := output.get("data", {}).get("image/png"):
             drawn = b64decode(data)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 from checkout import CHECKOUT
-from sphinx.application import Sphinx
+from small_book import build_book, built_page
 from sphinx.errors import SphinxWarning
-from sphinx.util.docutils import docutils_namespace
 
 from shoplab.claims import BEYOND, SECTIONS, claims
 
@@ -29,18 +28,8 @@ def build(folder: Path, text: str) -> BeautifulSoup:
         "exclude_patterns": ["out"],
         "smartquotes": False,
     }
-    with docutils_namespace():
-        Sphinx(
-            str(folder),
-            None,
-            str(folder / "out"),
-            str(folder / "out" / "trees"),
-            buildername="html",
-            confoverrides=options,
-            status=None,
-            warningiserror=True,
-        ).build()
-    return BeautifulSoup((folder / "out" / "book" / "page.html").read_text("utf-8"), "html.parser")
+    build_book(folder, **options)
+    return built_page(folder, "book/page")
 
 
 def test_a_section_lists_its_claims_each_with_its_line_in_the_ledger(tmp_path: Path) -> None:

@@ -18,9 +18,8 @@ from bs4 import BeautifulSoup
 from checkout import CHECKOUT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from recorded import leave
-from sphinx.application import Sphinx
+from small_book import build_book, built_page
 from sphinx.errors import SphinxWarning
-from sphinx.util.docutils import docutils_namespace
 
 SOURCE = CHECKOUT / "book" / "decisions.yml"
 DECISIONS = decision_rules.read(SOURCE)
@@ -58,21 +57,12 @@ def build(folder: Path, decisions: Any = DECISIONS) -> BeautifulSoup:
         "myst_fence_as_directive": fences,
         "exclude_patterns": ["out", "_build", "jupyter_execute"],
     }
-    with docutils_namespace():
-        directories = [str(folder), None, str(folder / "out"), str(folder / "out" / "trees")]
-        Sphinx(
-            *directories,
-            buildername="html",
-            confoverrides=options,
-            status=None,
-            warningiserror=True,
-        ).build()
+    build_book(folder, **options)
     return page(folder, "page")
 
 
 def page(folder: Path, name: str) -> BeautifulSoup:
-    text = (folder / "out" / "book" / f"{name}.html").read_text("utf-8")
-    return BeautifulSoup(text, "html.parser")
+    return built_page(folder, f"book/{name}")
 
 
 def given(**answers: str) -> dict[str, str]:

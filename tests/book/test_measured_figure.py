@@ -11,9 +11,8 @@ from bs4 import BeautifulSoup
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from sphinx.application import Sphinx
+from small_book import build_book, built_page
 from sphinx.errors import SphinxWarning
-from sphinx.util.docutils import docutils_namespace
 
 ABOUT = {"figure": {"caption": "Orders waiting."}, "image": {"alt": "It rises and falls."}}
 ONE, TWO = (
@@ -64,18 +63,8 @@ def build(
         "myst_fence_as_directive": ["measured-figure"],
         "exclude_patterns": ["out", "cache", "_build", "jupyter_execute"],
     }
-    with docutils_namespace():
-        Sphinx(
-            str(folder),
-            None,
-            str(folder / "out"),
-            str(folder / "out" / "trees"),
-            buildername="html",
-            confoverrides=options,
-            status=None,
-            warningiserror=True,
-        ).build()
-    return BeautifulSoup((folder / "out" / "book" / "page.html").read_text("utf-8"), "html.parser")
+    build_book(folder, **options)
+    return built_page(folder, "book/page")
 
 
 def drawn(page: BeautifulSoup, folder: Path) -> bytes:
