@@ -1,0 +1,124 @@
+"""Kafka by kafka-python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import CommitFailedError, KafkaError, TopicAlreadyExistsError
+
+from shop.broker.port import BrokerUnavailable, Received
+from shop.messages import Record
+from shop.settings import Settings
+
+WAIT = 10.0
+"""Seconds for what is sent to be acknowledged, and for a client to close."""
+
+
+class KafkaPythonBroker:
+    """A ``Broker``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._kafka = settings, settings.kafka()
+
+    def create_topics(self, topics: Sequence[str]) -> None:
+        """See ``Broker``."""
+        each = {
+            "num_partitions": self._settings.shop_partitions,
+            "replication_factor": self._settings.shop_replicas,
+        }
+        admin = KafkaAdminClient(**self._kafka)
+        try:
+            there = set(admin.list_topics())
+            for topic in topics:
+                name = self._settings.shop_prefix + topic
+                if name not in there:
+                    try:
+                        admin.create_topics({name: each})
+                    except TopicAlreadyExistsError:
+                        pass  # by another of us, just now
+        finally:
+            admin.close()
+
+    def publisher(self) -> _Publisher:
+        """See ``Broker``."""
+        return _Publisher(self._settings)
+
+    def subscriber(self, group: str, topics: Sequence[str]) -> _Subscriber:
+        """See ``Broker``."""
+        return _Subscriber(self._settings, group, topics)
+
+
+class _Publisher:
+    def __init__(self, settings: Settings) -> None:
+        self._prefix = settings.shop_prefix
+        self._producer = KafkaProducer(
+            acks="all", enable_idempotence=True, linger_ms=5, **settings.kafka()
+        )
+
+    def publish(self, records: Sequence[Record]) -> None:
+        """See ``Publisher``."""
+        try:
+            sent = [
+                self._producer.send(
+                    self._prefix + record.topic,
+                    record.value,
+                    key=record.key.encode(),
+                    headers=[(name, value.encode()) for name, value in record.headers.items()],
+                )
+                for record in records
+            ]
+            self._producer.flush(timeout=WAIT)
+            for each in sent:
+                each.get(timeout=WAIT)
+        except KafkaError as error:
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """See ``Publisher``."""
+        self._producer.close(timeout=WAIT)
+
+
+class _Subscriber:
+    def __init__(self, settings: Settings, group: str, topics: Sequence[str]) -> None:
+        self._prefix = settings.shop_prefix
+        self._consumer = KafkaConsumer(
+            *[self._prefix + topic for topic in topics],
+            group_id=self._prefix + group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            max_poll_records=200,
+            **settings.kafka(),
+        )
+
+    def poll(self, seconds: float) -> list[Received]:
+        """See ``Subscriber``."""
+        try:
+            found = self._consumer.poll(timeout_ms=int(1000 * seconds))
+        except KafkaError as error:
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+        return [self._received(each) for records in found.values() for each in records]
+
+    def commit(self) -> None:
+        """See ``Subscriber``."""
+        try:
+            self._consumer.commit()
+        except CommitFailedError:
+            pass  # the group gave our partitions to others, who will see the messages again
+        except KafkaError as error:
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """See ``Subscriber``."""
+        self._consumer.close(autocommit=False)
+
+    def _received(self, found: ConsumerRecord) -> Received:
+        headers = {name: (value or b"").decode() for name, value in found.headers}
+        record = Record(
+            found.topic.removeprefix(self._prefix),
+            (found.key or b"").decode(),
+            found.value or b"",
+            headers,
+        )
+        return Received(record, found.partition, found.offset)

@@ -1,0 +1,1 @@
+"""Inventory: what there is, what it costs, and what is promised to whom."""

@@ -1,0 +1,27 @@
+"""How Alembic reaches the database: by the shop's settings."""
+
+from alembic import context
+from sqlalchemy import create_engine
+
+import shop.inventory.storage
+import shop.orders.storage
+import shop.payment.storage
+from shop.database import address, metadata
+
+if context.is_offline_mode():
+    context.configure(
+        dialect_name="postgresql", literal_binds=True, target_metadata=metadata
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    # What waits for a lock makes all others wait behind it; better to give up and try again.
+    settings = context.config.attributes["settings"]
+    database = create_engine(address(settings, lock_timeout="3s"))
+    with database.connect() as connection:
+        context.configure(
+            connection=connection, target_metadata=metadata, transaction_per_migration=True
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+    database.dispose()

@@ -1,0 +1,1 @@
+"""Orders: what customers have asked for, and how far each has come."""

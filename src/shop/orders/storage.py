@@ -1,0 +1,135 @@
+"""The tables of orders, their mapping, and the two ways to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import relationship
+
+from shop.database import mappers, metadata
+from shop.orders.domain import PIVOT, Line, Order, Status
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("card", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("placed_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "status",
+        Enum(Status, values_callable=lambda kinds: list(kinds), native_enum=False, length=20),
+        nullable=False,
+    ),
+    Column("step", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("orders_customer_id_placed_at_idx", "customer_id", "placed_at"),
+)
+UNPAID = text("status = 'placed'")
+Index("orders_unpaid_idx", orders.c.placed_at, postgresql_where=UNPAID)
+lines = Table(
+    "order_lines",
+    metadata,
+    Column("order_id", ForeignKey("orders.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("sku", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("price", Integer, nullable=False),
+)
+
+mappers.map_imperatively(Line, lines, properties={"_order_id": lines.c.order_id})
+mappers.map_imperatively(
+    Order,
+    orders,
+    properties={
+        "lines": relationship(
+            Line,
+            order_by=lines.c.number,
+            lazy="raise",  # a query for each order's lines is asked for by name, or not at all
+            cascade="all, delete-orphan",
+        )
+    },
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An order as a list shows it; ``total`` in cents."""
+
+    id: str
+    status: Status
+    placed_at: datetime
+    total: int
+
+
+SUMMARIES = text("""
+    SELECT id, status, placed_at, sum(quantity * price) AS total
+    FROM orders JOIN order_lines ON order_id = id
+    WHERE customer_id = :customer_id
+    GROUP BY id ORDER BY placed_at DESC LIMIT :limit
+""")
+
+
+class OrderStore:
+    """Orders in the database, within one unit of work."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    def add(self, order: Order) -> None:
+        """Keep a new order."""
+        for number, line in enumerate(order.lines):
+            line.number = number  # type: ignore[attr-defined]  # a column, and none of the domain's
+        self._session.add(order)
+
+    async def for_change(self, order_id: str) -> Order | None:
+        """An order without its lines, locked until the unit of work ends."""
+        return await self._session.get(Order, order_id, with_for_update=True)
+
+    async def late(self, seconds: float, limit: int = 50) -> Sequence[Order]:
+        """The unpaid orders that have waited longer than so many seconds, locked."""
+        oldest = func.now() - timedelta(seconds=seconds)
+        return (
+            await self._session.scalars(
+                select(Order)
+                .where(orders.c.status == Status.PLACED, orders.c.placed_at < oldest)
+                .where(orders.c.step < PIVOT)
+                .order_by(orders.c.placed_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+        ).all()
+
+    async def find(self, order_id: str) -> Order | None:
+        """An order without its lines, as it is now."""
+        return await self._session.get(Order, order_id)
+
+    async def by_key(self, idempotency_key: str) -> Order | None:
+        """The order that was placed with this key."""
+        found = await self._session.scalars(
+            select(Order).where(orders.c.idempotency_key == idempotency_key)
+        )
+        return found.first()
+
+    async def summaries(self, customer_id: str, limit: int = 20) -> list[Summary]:
+        """A customer's newest orders. Read often and changed by nobody: rows, and no objects."""
+        parameters = {"customer_id": customer_id, "limit": limit}
+        rows = (await self._session.execute(SUMMARIES, parameters)).mappings()
+        return [Summary(**(dict(row) | {"status": Status(row["status"])})) for row in rows]

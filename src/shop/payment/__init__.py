@@ -1,0 +1,1 @@
+"""Payment: what was set aside on a card, taken from it, or given back."""

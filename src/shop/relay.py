@@ -1,0 +1,76 @@
+"""The relay: sends what the outbox holds, in its sequence, and then forgets it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shop.broker import Broker, BrokerUnavailable
+from shop.database import outbox
+from shop.messages import Record
+from shop.threads import Thread
+
+BATCH = 500
+PAUSE = 0.05
+"""Seconds between two looks into an empty outbox."""
+
+LONELY = 4_711
+"""The number of the lock that a relay holds: of several that run, one works and the rest wait."""
+
+Publish = Callable[[Sequence[Record]], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+class Relay:
+    """Sends the outbox's records until it is told to stop.
+
+    A record is deleted after the broker has acknowledged it. If we die in between, it is sent again:
+    at least once, which is why there is an inbox.
+    """
+
+    def __init__(self, database: AsyncEngine, broker: Broker) -> None:
+        self._database, self._broker = database, broker
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop``. What is in the outbox then stays there for the next relay."""
+        thread = Thread("relay")
+        publisher = await thread.run(self._broker.publisher)
+        try:
+            while not stop.is_set():
+                try:
+                    sent = await self.step(lambda records: thread.run(publisher.publish, records))
+                except (BrokerUnavailable, DBAPIError) as error:
+                    log.warning("Not sent, to be tried again", error=str(error))
+                    sent = 0
+                if sent < BATCH:
+                    await pause(stop, PAUSE)
+        finally:
+            await thread.run(publisher.close)
+            thread.close()
+
+    async def step(self, publish: Publish) -> int:
+        """Send up to ``BATCH`` records; how many."""
+        async with self._database.begin() as transaction:
+            if not await transaction.scalar(select(func.pg_try_advisory_xact_lock(LONELY))):
+                return 0
+            oldest = select(outbox).order_by(outbox.c.sequence).limit(BATCH)
+            rows = (await transaction.execute(oldest)).all()
+            if rows:
+                await publish([Record(r.topic, r.key, r.value, r.headers) for r in rows])
+                numbers = [row.sequence for row in rows]
+                await transaction.execute(delete(outbox).where(outbox.c.sequence.in_(numbers)))
+            return len(rows)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until ``stop``."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        pass

@@ -1,0 +1,133 @@
+"""A worker: handles a context's messages, each once in its effect, and each order's in sequence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+
+import stamina
+import structlog
+from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+
+from shop.broker import Broker, BrokerUnavailable, Received, Subscriber
+from shop.errors import Unavailable
+from shop.messages import Envelope, Record, opened
+from shop.relay import pause
+from shop.telemetry import handling
+from shop.threads import Thread
+
+TRIES = 3
+"""How often a message is tried before it is put aside, if it alone is to blame."""
+
+DEAD = ".dead"
+"""What is put after a topic's name for what could not be handled."""
+
+Handle = Callable[[Envelope], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Handles the messages of ``topic`` for the group ``name``, until it is told to stop.
+
+    Orders are handled side by side, ``at_a_time`` of them, and the messages of one order one after
+    the other. Offsets are committed when all that was polled is handled: if we die before, it comes
+    again, and the inbox knows what was done. While the database, the bank or the broker is away,
+    the worker waits and tries again; a message that cannot be handled otherwise is put aside.
+    """
+
+    def __init__(self, name: str, topic: str, broker: Broker, handle: Handle, at_a_time: int) -> None:
+        self.name, self.topic = name, topic
+        self._broker, self._handle = broker, handle
+        self._room = asyncio.Semaphore(at_a_time)
+        self.beat = perf_counter()
+        """When it last was alive enough to poll; for probes."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop``; what was polled by then is finished and committed."""
+        reading, writing = Thread(f"{self.name}-reads"), Thread(f"{self.name}-writes")
+        subscriber = await reading.run(self._broker.subscriber, self.name, [self.topic])
+        publisher = await writing.run(self._broker.publisher)
+
+        async def put_aside(record: Record) -> None:
+            await self._until_it_is_there(lambda: writing.run(publisher.publish, [record]))
+
+        try:
+            while not stop.is_set():
+                self.beat = perf_counter()
+                await self._round(reading, subscriber, put_aside, stop)
+        finally:
+            await reading.run(subscriber.close)
+            await writing.run(publisher.close)
+            reading.close()
+            writing.close()
+
+    async def _round(
+        self,
+        reading: Thread,
+        subscriber: Subscriber,
+        put_aside: Callable[[Record], Awaitable[None]],
+        stop: asyncio.Event,
+    ) -> None:
+        try:
+            received = await reading.run(subscriber.poll, 0.25)
+        except BrokerUnavailable as error:
+            log.warning("Nothing could be read, to be tried again", error=str(error))
+            await pause(stop, 0.5)
+            return
+        if not received:
+            return
+        by_order: dict[str, list[Received]] = defaultdict(list)
+        for each in received:
+            by_order[each.record.key].append(each)
+        async with asyncio.TaskGroup() as orders:
+            for messages in by_order.values():
+                orders.create_task(self._one_after_the_other(messages, put_aside))
+        await self._until_it_is_there(lambda: reading.run(subscriber.commit))
+
+    async def _one_after_the_other(
+        self, messages: Sequence[Received], put_aside: Callable[[Record], Awaitable[None]]
+    ) -> None:
+        async with self._room:
+            for each in messages:
+                try:
+                    envelope = opened(each.record)
+                    with handling(envelope, self.name):
+                        await self._tried(envelope)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the next must go on
+                    reason = f"{type(error).__name__}: {error}"
+                    log.error("Put aside", order_id=each.record.key, reason=reason)
+                    headers = each.record.headers | {"reason": reason, "group": self.name}
+                    dead = Record(self.topic + DEAD, each.record.key, each.record.value, headers)
+                    await put_aside(dead)
+
+    async def _tried(self, envelope: Envelope) -> None:
+        await self._until_it_is_there(
+            lambda: stamina.retry(on=retriable, attempts=TRIES, wait_initial=0.05)(self._handle)(
+                envelope
+            )
+        )
+
+    @staticmethod
+    async def _until_it_is_there(call: Callable[[], Awaitable[None]]) -> None:
+        """Try again for as long as it takes while something that we need is away."""
+        async for attempt in stamina.retry_context(
+            on=away, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
+        ):
+            with attempt:
+                await call()
+
+
+def away(error: Exception) -> bool:
+    """Whether something that we need is not there, and no message is to blame."""
+    lost = isinstance(error, DBAPIError) and (
+        error.connection_invalidated or type(error).__name__ == "OperationalError"
+    )
+    return lost or isinstance(error, Unavailable | PoolTimeout)
+
+
+def retriable(error: Exception) -> bool:
+    """Whether the same message may be handled when it is tried again soon."""
+    return not away(error)
