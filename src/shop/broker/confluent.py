@@ -47,7 +47,8 @@ class ConfluentBroker:
         wanted = [
             NewTopic(self._settings.shop_prefix + topic, partitions, replicas) for topic in topics
         ]
-        for future in AdminClient(_options(self._settings)).create_topics(wanted).values():
+        admin = AdminClient(_options(self._settings))
+        for future in admin.create_topics(wanted).values():
             try:
                 future.result(timeout=WAIT)
             except KafkaException as error:

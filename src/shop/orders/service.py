@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
 
-from sqlalchemy.exc import IntegrityError
-
 from shop.database import UnitOfWork
 from shop.inventory.events import Pack, Release, Reserve, Ship, Unpack
 from shop.messages import Envelope, Message
@@ -77,14 +75,9 @@ class PlaceOrder:
         first = order.begin()
         placed = OrderPlaced(order_id=order.id, customer_id=customer_id, total=order.total)
         messages = placed, command(order, first)
-        try:
-            self._store.add(order)
-            await self._unit.session.flush()
-        except IntegrityError:
-            await self._unit.session.rollback()
-            if (same := await self._store.by_key(key)) is None:
-                raise
-            return same
+        kept = await self._store.add(order)
+        if kept is not order:
+            return kept
         await self._unit.send(*messages, source=CONTEXT)
         await self._unit.commit()
         return order
@@ -125,7 +118,6 @@ class FollowOrder:
         self, order: Order, change: Callable[[], Instruction | None], trace: str = ""
     ) -> None:
         before = order.status
-        await self._unit.session.refresh(order, ["lines"])
         instruction = change()
         messages = [command(order, instruction)] if instruction else []
         if order.status is not before:

@@ -19,8 +19,9 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import relationship
+from sqlalchemy.orm import relationship, selectinload
 
 from shop.database import mappers, metadata
 from shop.orders.domain import PIVOT, Line, Order, Status
@@ -69,6 +70,10 @@ mappers.map_imperatively(
 )
 
 
+LINES = selectinload(Order.lines)  # type: ignore[arg-type]
+"""The lines of all orders of a query, by one query more."""
+
+
 @dataclass(frozen=True)
 class Summary:
     """An order as a list shows it; ``total`` in cents."""
@@ -93,15 +98,26 @@ class OrderStore:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    def add(self, order: Order) -> None:
-        """Keep a new order."""
+    async def add(self, order: Order) -> Order:
+        """Keep a new order; the one that is kept: this, or the one that its key has placed before."""
         for number, line in enumerate(order.lines):
             line.number = number  # type: ignore[attr-defined]  # a column, and none of the domain's
-        self._session.add(order)
+        try:
+            async with self._session.begin_nested():
+                self._session.add(order)
+        except IntegrityError:
+            key = orders.c.idempotency_key == order.idempotency_key
+            before = (await self._session.scalars(select(Order).where(key))).first()
+            if before is None:
+                raise
+            return before
+        return order
 
     async def for_change(self, order_id: str) -> Order | None:
-        """An order without its lines, locked until the unit of work ends."""
-        return await self._session.get(Order, order_id, with_for_update=True)
+        """An order, locked until the unit of work ends."""
+        return await self._session.get(
+            Order, order_id, with_for_update=True, options=[LINES]
+        )
 
     async def late(self, seconds: float, limit: int = 50) -> Sequence[Order]:
         """The unpaid orders that have waited longer than so many seconds, locked."""
@@ -109,6 +125,7 @@ class OrderStore:
         return (
             await self._session.scalars(
                 select(Order)
+                .options(LINES)
                 .where(orders.c.status == Status.PLACED, orders.c.placed_at < oldest)
                 .where(orders.c.step < PIVOT)
                 .order_by(orders.c.placed_at)
@@ -120,13 +137,6 @@ class OrderStore:
     async def find(self, order_id: str) -> Order | None:
         """An order without its lines, as it is now."""
         return await self._session.get(Order, order_id)
-
-    async def by_key(self, idempotency_key: str) -> Order | None:
-        """The order that was placed with this key."""
-        found = await self._session.scalars(
-            select(Order).where(orders.c.idempotency_key == idempotency_key)
-        )
-        return found.first()
 
     async def summaries(self, customer_id: str, limit: int = 20) -> list[Summary]:
         """A customer's newest orders. Read often and changed by nobody: rows, and no objects."""
