@@ -51,7 +51,10 @@ GUESS = 20.0
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 """What IPython puts into a traceback, for a terminal."""
 
-SOURCES = ("src/**/*.py", "src/**/*.yml", "src/**/*.txt", "src/**/*.properties", "requirements.txt")
+SOURCES = (
+    *(f"src/shoplab/**/*.{kind}" for kind in ("py", "yml", "txt", "properties")),
+    "requirements.txt",
+)
 """What every notebook runs on, beside the servers and the machine."""
 
 

@@ -59,7 +59,10 @@ inbox = Table(
 def address(settings: Settings, **limits: str) -> URL:
     """Where the database is, with these server settings for the session."""
     url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+psycopg")
-    options = [str(url.query.get("options", "")), *(f"-c{n}={value}" for n, value in limits.items())]
+    options = [
+        str(url.query.get("options", "")),
+        *(f"-c{n}={value}" for n, value in limits.items()),
+    ]
     return url.update_query_dict({"options": " ".join(options).strip()})
 
 

@@ -1,6 +1,5 @@
 """The shop's HTTP face: what a customer waits for, and what a platform probes."""
 
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +12,8 @@ from fastapi import APIRouter, FastAPI, Header, HTTPException, Path, Request, Re
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shop.cache import REMEMBERED, Cache
@@ -73,7 +73,9 @@ UNAVAILABLE: dict[int | str, dict[str, object]] = {
 )
 async def place(
     wanted: Wanted,
-    idempotency_key: Annotated[str, Header(min_length=8, max_length=100, pattern=r"^[\x21-\x7e]+$")],
+    idempotency_key: Annotated[
+        str, Header(min_length=8, max_length=100, pattern=r"^[\x21-\x7e]+$")
+    ],
     place_order: FromDishka[PlaceOrder],
     cache: FromDishka[Cache],
     response: Response,

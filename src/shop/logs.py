@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 from opentelemetry import trace
 
 PERSONAL = {"card", "customer_id", "email", "address"}
-"""Names whose values are nobody's business: the last four characters are kept to tell them apart."""
+"""Names whose values are nobody's business; the last four characters tell them apart."""
 
 
 def set_up(level: int = logging.INFO) -> None:
@@ -32,7 +33,9 @@ def set_up(level: int = logging.INFO) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
-def with_trace(_log: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def with_trace(
+    _log: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     """Add the trace that a line belongs to."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
@@ -40,7 +43,7 @@ def with_trace(_log: object, _method: str, event: dict[str, Any]) -> dict[str, A
     return event
 
 
-def masked(_log: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def masked(_log: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Hide what is personal."""
     return {name: _masked(value) if name in PERSONAL else value for name, value in event.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import structlog
 from sqlalchemy import delete, func, select
@@ -30,8 +31,8 @@ log = structlog.get_logger()
 class Relay:
     """Sends the outbox's records until it is told to stop.
 
-    A record is deleted after the broker has acknowledged it. If we die in between, it is sent again:
-    at least once, which is why there is an inbox.
+    A record is deleted after the broker has acknowledged it. If we die in between, it is sent
+    again: at least once, which is why there is an inbox.
     """
 
     def __init__(self, database: AsyncEngine, broker: Broker) -> None:
@@ -70,7 +71,5 @@ class Relay:
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
     """Wait so long, or until ``stop``."""
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass

@@ -13,7 +13,7 @@ from shop.settings import Settings
 from shop.wiring import wire
 
 NOTICE = 0.5
-"""Seconds between saying *not ready* and closing the door, for whoever sends us requests to hear."""
+"""Seconds between saying *not ready* and closing the door, for a load balancer to hear it."""
 
 
 class _Server(uvicorn.Server):

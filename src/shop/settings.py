@@ -31,11 +31,14 @@ class Settings(BaseSettings):
     shop_prefix: str = Field("", description="put before each topic and group")
     shop_partitions: int = Field(6, ge=1, description="of each topic: as many workers share it")
     shop_replicas: int = Field(1, ge=1, description="of each topic")
-    shop_requests: int = Field(64, ge=1, description="served at the same time; more are turned away")
+    shop_requests: int = Field(
+        64, ge=1, description="served at the same time; more are turned away"
+    )
     shop_at_a_time: int = Field(16, ge=1, description="orders that a worker handles side by side")
     shop_deadline: float = Field(2.0, gt=0, description="for a request of a customer")
     shop_bank_deadline: float = Field(5.0, gt=0, description="for the bank, tries included")
     shop_order_deadline: float = Field(30.0, gt=0, description="for an order before it is paid")
+    shop_session: float = Field(6.0, gt=0, description="before a silent worker is replaced")
     shop_drain: float = Field(10.0, gt=0, description="to finish what was begun, after SIGTERM")
 
     def kafka(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Who gets what: the one place that knows every class, and how long each lives.
 
-Per process (``APP``): settings, pools, clients. Per request and per handled message (``REQUEST``): a
-session, and all that works with it. What was opened is closed at the end of its scope, in reverse.
+Per process (``APP``): settings, pools, clients. Per request and per handled message (``REQUEST``):
+a session, and all that works with it. What was opened is closed at the end of its scope.
 """
 
 from __future__ import annotations

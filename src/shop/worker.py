@@ -9,7 +9,8 @@ from time import perf_counter
 
 import stamina
 import structlog
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shop.broker import Broker, BrokerUnavailable, Received, Subscriber
 from shop.errors import Unavailable
@@ -38,7 +39,9 @@ class Worker:
     the worker waits and tries again; a message that cannot be handled otherwise is put aside.
     """
 
-    def __init__(self, name: str, topic: str, broker: Broker, handle: Handle, at_a_time: int) -> None:
+    def __init__(
+        self, name: str, topic: str, broker: Broker, handle: Handle, at_a_time: int
+    ) -> None:
         self.name, self.topic = name, topic
         self._broker, self._handle = broker, handle
         self._room = asyncio.Semaphore(at_a_time)

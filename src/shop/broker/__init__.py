@@ -1,6 +1,6 @@
 """The broker, behind one small port with an adapter for each client.
 
-The adapters wait, as their clients do; whoever may not wait calls them in a thread (``threads.py``).
+The adapters block, as their clients do; an event loop calls them in a thread (``threads.py``).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from shop.broker.port import BrokerUnavailable, Received
 from shop.messages import Record
@@ -104,6 +104,8 @@ class _Subscriber:
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.auto.offset.store": True,
+            "session.timeout.ms": int(1000 * settings.shop_session),
+            "heartbeat.interval.ms": int(300 * settings.shop_session),
         }
         self._consumer = Consumer(_options(settings) | options)
         self._consumer.subscribe([self._prefix + topic for topic in topics])
@@ -117,10 +119,10 @@ class _Subscriber:
         for each in found:
             if (error := each.error()) is not None:
                 raise BrokerUnavailable(str(error))
-            headers = {name: (value or b"").decode() for name, value in each.headers() or []}
+            headers = {str(n): _text(value) for n, value in dict(each.headers() or []).items()}
             topic = str(each.topic()).removeprefix(self._prefix)
-            record = Record(topic, (each.key() or b"").decode(), each.value() or b"", headers)
-            received.append(Received(record, each.partition(), each.offset()))
+            record = Record(topic, _text(each.key()), each.value() or b"", headers)
+            received.append(Received(record, each.partition() or 0, each.offset() or 0))
         return received
 
     def commit(self) -> None:
@@ -134,6 +136,10 @@ class _Subscriber:
     def close(self) -> None:
         """See ``Subscriber``."""
         self._consumer.close()
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode() if isinstance(value, bytes) else value or ""
 
 
 def _options(settings: Settings) -> dict[str, Any]:

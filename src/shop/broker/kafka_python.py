@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
@@ -34,10 +35,8 @@ class KafkaPythonBroker:
             for topic in topics:
                 name = self._settings.shop_prefix + topic
                 if name not in there:
-                    try:
+                    with suppress(TopicAlreadyExistsError):  # by another of us, just now
                         admin.create_topics({name: each})
-                    except TopicAlreadyExistsError:
-                        pass  # by another of us, just now
         finally:
             admin.close()
 
@@ -89,6 +88,8 @@ class _Subscriber:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_poll_records=200,
+            session_timeout_ms=int(1000 * settings.shop_session),
+            heartbeat_interval_ms=int(300 * settings.shop_session),
             **settings.kafka(),
         )
 

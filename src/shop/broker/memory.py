@@ -1,4 +1,4 @@
-"""A broker in this process: the test double. It keeps what a broker keeps, and loses what one may."""
+"""A broker in this process: the test double."""
 
 from __future__ import annotations
 

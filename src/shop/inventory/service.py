@@ -53,7 +53,9 @@ class Inventory:
 
     async def _reserve(self, told: Reserve) -> Reservation:
         if missing := await self._store.take(told.quantities):
-            return Reservation(told.order_id, State.REFUSED, {}, f"Too few of {missing!r} are left.")
+            return Reservation(
+                told.order_id, State.REFUSED, {}, f"Too few of {missing!r} are left."
+            )
         return Reservation(told.order_id, State.RESERVED, dict(told.quantities))
 
     @staticmethod

@@ -75,7 +75,7 @@ class InventoryStore:
         rows = await self._session.execute(
             select(stock.c.sku, stock.c.price).where(stock.c.sku.in_(list(skus)))
         )
-        return {sku: price for sku, price in rows}
+        return {row.sku: row.price for row in rows}
 
     async def stock_up(self, sku: str, price: int, free: int) -> None:
         """Have so many of an article, at this price."""

@@ -3,15 +3,10 @@
 from alembic import context
 from sqlalchemy import create_engine
 
-import shop.inventory.storage
-import shop.orders.storage
-import shop.payment.storage
 from shop.database import address, metadata
 
 if context.is_offline_mode():
-    context.configure(
-        dialect_name="postgresql", literal_binds=True, target_metadata=metadata
-    )
+    context.configure(dialect_name="postgresql", literal_binds=True, target_metadata=metadata)
     with context.begin_transaction():
         context.run_migrations()
 else:

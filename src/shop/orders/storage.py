@@ -99,7 +99,7 @@ class OrderStore:
         self._session = session
 
     async def add(self, order: Order) -> Order:
-        """Keep a new order; the one that is kept: this, or the one that its key has placed before."""
+        """Keep a new order; the one that is kept: this, or the one that its key placed before."""
         for number, line in enumerate(order.lines):
             line.number = number  # type: ignore[attr-defined]  # a column, and none of the domain's
         try:
@@ -115,9 +115,7 @@ class OrderStore:
 
     async def for_change(self, order_id: str) -> Order | None:
         """An order, locked until the unit of work ends."""
-        return await self._session.get(
-            Order, order_id, with_for_update=True, options=[LINES]
-        )
+        return await self._session.get(Order, order_id, with_for_update=True, options=[LINES])
 
     async def late(self, seconds: float, limit: int = 50) -> Sequence[Order]:
         """The unpaid orders that have waited longer than so many seconds, locked."""

@@ -26,7 +26,11 @@ from shop.orders.domain import Status
 from shop.orders.service import FollowOrder, PlaceOrder
 from shop.payment.service import Payments
 
-TOPICS = {"orders": "orders.answers", "payment": "payment.commands", "inventory": "inventory.commands"}
+TOPICS = {
+    "orders": "orders.answers",
+    "payment": "payment.commands",
+    "inventory": "inventory.commands",
+}
 LAMPS = 5
 
 

@@ -8,6 +8,7 @@ revision, down_revision = "0001", None
 
 
 def upgrade() -> None:
+    """Make them."""
     op.create_table(
         "outbox",
         sa.Column("sequence", sa.BigInteger, sa.Identity(), nullable=False),
@@ -15,14 +16,18 @@ def upgrade() -> None:
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("value", sa.LargeBinary, nullable=False),
         sa.Column("headers", JSONB, nullable=False),
-        sa.Column("written_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column(
+            "written_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False
+        ),
         sa.PrimaryKeyConstraint("sequence", name="outbox_pkey"),
     )
     op.create_table(
         "inbox",
         sa.Column("context", sa.Text, nullable=False),
         sa.Column("message_id", sa.Text, nullable=False),
-        sa.Column("handled_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column(
+            "handled_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False
+        ),
         sa.PrimaryKeyConstraint("context", "message_id", name="inbox_pkey"),
     )
     op.create_table(
@@ -79,5 +84,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop them."""
     for table in ("reservations", "stock", "payments", "order_lines", "orders", "inbox", "outbox"):
         op.drop_table(table)

@@ -1,0 +1,50 @@
+"""Real servers for the shop: a schema, topics and keys of each test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from shop_program import Program
+
+from shop import migrating
+from shop.settings import Settings
+from shoplab import Lab
+from shoplab.schema import Schema
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab("08-9", traced=False) as lab:
+        yield lab
+
+
+@pytest.fixture
+def settings(lab: Lab) -> Settings:
+    """Where the servers are; the tables are there."""
+    return made(lab, "kafka-python")
+
+
+def made(lab: Lab, broker: str) -> Settings:
+    name = f"shop-{uuid4().hex[:8]}"
+    settings = Settings(
+        database_url=Schema(name, lab.database_url).url,
+        redis_url=lab.redis_url,
+        kafka_bootstrap_servers=lab.kafka["bootstrap_servers"],
+        shop_prefix=f"{name}.",
+        shop_broker=broker,
+        shop_partitions=2,
+        shop_session=2.0,
+        shop_order_deadline=300.0,
+        bank_url="http://127.0.0.1:9",
+    )
+    migrating.upgrade(settings)
+    return settings
+
+
+@pytest.fixture(scope="module", params=["kafka-python", "confluent"])
+def program(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Program]:
+    """The whole shop, a process for each of its parts, by either client."""
+    with Program(made(lab, request.param)) as program:
+        yield program
