@@ -36,7 +36,7 @@ beside := -n auto --dist loadfile --no-loadscope-reorder
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help book lab test test-quick test-servers draft test-book bench evidence check format lock
+.PHONY: help book lab shop test test-quick test-servers draft test-book bench evidence check format lock
 .PHONY: leftovers setup clean clean-all _build
 .NOTPARALLEL: # whatever -j says: a book beside the tests would make each other late
 
@@ -59,6 +59,9 @@ lab: setup ## open JupyterLab in notebooks/
 	@$(python) -m jupyterlab $(as_root) --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
 		--FileContentsManager.preferred_dir=notebooks --LabApp.app_settings_dir=tools/jupyterlab \
 		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+
+shop: setup ## open the shop of chapter 8 on these servers, and say what to try with curl
+	@$(python) -m tools.shop
 
 test: setup ## unit tests, fault tests, and every notebook by nbval
 	@$(python) -m pytest tests notebooks --ignore=tests/book $(nbval) $(beside) --durations=30

@@ -9,10 +9,11 @@ from uuid import uuid4
 
 import pytest
 import redis
-from shop_program import PARTS, Program
+from shop_program import Program
 from sqlalchemy import create_engine, text
 
 from shop.database import address
+from tools.shop import PARTS
 
 pytestmark = pytest.mark.server
 
@@ -71,7 +72,9 @@ def test_whoever_ends_no_order_is_lost_and_none_is_charged_twice(
         placed = [customers.submit(program.place, key(), lamp=1) for _ in range(orders)]
         for part in helpers:
             status = program.end(part, how)
-            assert status == (-signal.SIGKILL if how is signal.SIGKILL else 0), program.log(part)
+            assert status == (-signal.SIGKILL if how is signal.SIGKILL else 0), program.log(
+                part
+            ).read_text()
             program.start(part)
         ids = [each.result().json()["id"] for each in placed]
     assert len(set(ids)) == orders
