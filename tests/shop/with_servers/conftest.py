@@ -20,7 +20,7 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(lab: Lab) -> Settings:
     """Where the servers are; the tables are there."""
     return made(lab, "kafka-python")
