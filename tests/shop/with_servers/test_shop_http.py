@@ -36,9 +36,11 @@ def _lamps(settings: Settings) -> None:
 async def customer(settings: Settings) -> AsyncIterator[tuple[httpx2.AsyncClient, FastAPI]]:
     app = application(wire(settings), settings)
     transport = httpx2.ASGITransport(app)
-    async with app.router.lifespan_context(app):
-        async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
-            yield client, app
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://shop") as client,
+    ):
+        yield client, app
 
 
 def ask(

@@ -1,4 +1,4 @@
-"""Migrations: up, down and up again on tables with rows, the same tables as the code's, no locks."""
+"""Migrations: up, down and up again with rows in the tables, and to the tables of the code."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_tables_are_those_of_the_code(settings: Settings) -> None:
 
 
 def test_no_migration_locks_a_table_that_is_in_use(settings: Settings, tmp_path: Path) -> None:
-    """The first makes the tables, when nobody uses them; the others are looked through by squawk."""
+    """The first makes the tables, when nobody uses them; squawk looks through the others."""
     sql = io.StringIO()
     with redirect_stdout(sql):
         command.upgrade(migrating.config(settings), "0001:head", sql=True)
