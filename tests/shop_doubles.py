@@ -50,8 +50,8 @@ class MemoryUnit:
         self._database, self._dies = database, dies
         self.rows = deepcopy(database.rows)
 
-    async def send(self, *messages: Message, source: str, trace: str = "") -> None:
-        self.rows.outbox += [sealed(message, source, trace) for message in messages]
+    async def send(self, *messages: Message, source: str) -> None:
+        self.rows.outbox += [sealed(message, source) for message in messages]
 
     async def first_time(self, context: str, message_id: str) -> bool:
         before = len(self.rows.inbox)

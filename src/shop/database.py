@@ -26,6 +26,7 @@ from sqlalchemy.orm import registry
 
 from shop.messages import Message, sealed
 from shop.settings import Settings
+from shop.telemetry import traceparent
 
 metadata = MetaData(
     naming_convention={
@@ -87,9 +88,12 @@ class UnitOfWork:
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
 
-    async def send(self, *messages: Message, source: str, trace: str = "") -> None:
-        """Have these messages sent once this unit of work is committed, in this sequence."""
-        records = [sealed(message, source, trace) for message in messages]
+    async def send(self, *messages: Message, source: str) -> None:
+        """Have these messages sent once this unit of work is committed, in this sequence.
+
+        They belong to the trace that we are in.
+        """
+        records = [sealed(message, source, traceparent()) for message in messages]
         if records:
             await self.session.execute(insert(outbox), [vars(record) for record in records])
 

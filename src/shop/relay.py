@@ -20,8 +20,8 @@ BATCH = 500
 PAUSE = 0.05
 """Seconds between two looks into an empty outbox."""
 
-LONELY = 4_711
-"""The number of the lock that a relay holds: of several that run, one works and the rest wait."""
+ALONE = func.pg_try_advisory_xact_lock(func.hashtext(func.current_schema() + ".outbox"))
+"""The lock that a relay holds while it sends: of several that run, one works and the rest wait."""
 
 Publish = Callable[[Sequence[Record]], Awaitable[None]]
 
@@ -58,7 +58,7 @@ class Relay:
     async def step(self, publish: Publish) -> int:
         """Send up to ``BATCH`` records; how many."""
         async with self._database.begin() as transaction:
-            if not await transaction.scalar(select(func.pg_try_advisory_xact_lock(LONELY))):
+            if not await transaction.scalar(select(ALONE)):
                 return 0
             oldest = select(outbox).order_by(outbox.c.sequence).limit(BATCH)
             rows = (await transaction.execute(oldest)).all()

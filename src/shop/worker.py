@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
 
 import stamina
 import structlog
@@ -45,8 +44,6 @@ class Worker:
         self.name, self.topic = name, topic
         self._broker, self._handle = broker, handle
         self._room = asyncio.Semaphore(at_a_time)
-        self.beat = perf_counter()
-        """When it last was alive enough to poll; for probes."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``; what was polled by then is finished and committed."""
@@ -59,7 +56,6 @@ class Worker:
 
         try:
             while not stop.is_set():
-                self.beat = perf_counter()
                 await self._round(reading, subscriber, put_aside, stop)
         finally:
             await reading.run(subscriber.close)

@@ -48,7 +48,7 @@ class Inventory:
             case Ship():
                 reservation.ship()
                 answer = self._answered(told.order_id, "ship")
-        await self._unit.send(answer, source=CONTEXT, trace=envelope.trace)
+        await self._unit.send(answer, source=CONTEXT)
         await self._unit.commit()
 
     async def _reserve(self, told: Reserve) -> Reservation:

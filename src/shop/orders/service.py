@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
@@ -99,30 +99,24 @@ class FollowOrder:
         order = await self._store.for_change(answered.order_id)
         if order is None:
             raise LookupError(f"No order {answered.order_id}.")
-        await self._go_on(
-            order,
-            lambda: order.heard(Answer(answered.step, answered.undo, answered.refused)),
-            envelope.trace,
-        )
+        before = order.status
+        answer = Answer(answered.step, answered.undo, answered.refused)
+        await self._go_on(order, order.heard(answer), before)
         await self._unit.commit()
 
     async def give_up_late_ones(self, seconds: float) -> int:
         """Cancel what has waited for too long before it was paid; how many orders."""
         late = await self._store.late(seconds)
         for order in late:
-            await self._go_on(order, lambda order=order: order.give_up("It took too long."))  # type: ignore[misc]
+            await self._go_on(order, order.give_up("It took too long."), Status.PLACED)
         await self._unit.commit()
         return len(late)
 
-    async def _go_on(
-        self, order: Order, change: Callable[[], Instruction | None], trace: str = ""
-    ) -> None:
-        before = order.status
-        instruction = change()
+    async def _go_on(self, order: Order, instruction: Instruction | None, before: Status) -> None:
         messages = [command(order, instruction)] if instruction else []
         if order.status is not before:
             messages += news(order)
-        await self._unit.send(*messages, source=CONTEXT, trace=trace)
+        await self._unit.send(*messages, source=CONTEXT)
 
 
 def news(order: Order) -> list[Message]:

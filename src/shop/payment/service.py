@@ -94,5 +94,5 @@ class Payments:
         answer = StepAnswered(
             order_id=envelope.message.order_id, step=step, undo=undo, refused=refused
         )
-        await self._unit.send(answer, source=CONTEXT, trace=envelope.trace)
+        await self._unit.send(answer, source=CONTEXT)
         await self._unit.commit()
