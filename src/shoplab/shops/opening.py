@@ -43,7 +43,8 @@ class Shop:
     """A shop's processes by their names, where it is reached, and where its books are.
 
     ``books`` are the keys in Redis under which bank and mail provider note its orders; ``topics``
-    maps each event to its topic. ``version`` is the key in Redis of the version of its analytics.
+    maps each event that a worker hears to its topic. ``version`` is the key in Redis of the version
+    of its analytics.
     """
 
     style: str
@@ -79,36 +80,41 @@ def open_shop(
         kafka["proxy_url"] = wire.proxy("kafka")
     reach = partial(wire.through, name="http") if wire is not None else str
     books = {name: lab.name(f"{name}-{style}") for name in OUTSIDERS}
+    heard = {event for duties in DUTIES[style].values() for event in duties}
     topics = {
-        event: lab.topic(f"{style}-{event.replace(' ', '-')}", cluster=cluster) for event in EVENTS
-    }
-    work = {"bank": bank, "mail": MAIL}
-    services = {
-        name: lab.serve(
-            outsider, lab.redis_url, books[name], work[name], threads=counters, name=name
-        )
-        for name, counters in OUTSIDERS.items()
+        event: lab.topic(f"{style}-{event.replace(' ', '-')}", cluster=cluster)
+        for event in EVENTS
+        if event in heard
     }
     version = lab.name(f"version-{style}")
-    urls = {name: reach(each.url) for name, each in services.items()} | {"version": version}
-    world = (_new_database(server, style), lab.redis_url, urls)
-    for name in CALLED[style]:
-        services[name] = lab.serve(styles.by_request, *world, name=name)
-        urls[name] = reach(services[name].url)
+    database_url = _new_database(server, style)
     groups = {name: lab.name(f"{style}-{name}") for name in DUTIES[style]}
-    workers = {
-        name: lab.run(
-            code["by_event"], kafka, group, DUTIES[style][name], topics, *world, name=group
-        )
-        for name, group in groups.items()
-    }
-    if style == "hybrid":
-        workers["relay"] = lab.run(code["relay"], kafka, world[0], topics)
-    arguments = (kafka, topics) if style == "asynchronous" else world
-    door = lab.serve(code[style], *arguments)
+    with lab.together():
+        work = {"bank": bank, "mail": MAIL}
+        services = {
+            name: lab.serve(
+                outsider, lab.redis_url, books[name], work[name], threads=counters, name=name
+            )
+            for name, counters in OUTSIDERS.items()
+        }
+        urls = {name: reach(each.url) for name, each in services.items()} | {"version": version}
+        world = (database_url, lab.redis_url, urls)
+        for name in CALLED[style]:
+            services[name] = lab.serve(styles.by_request, *world, name=name)
+            urls[name] = reach(services[name].url)
+        workers = {
+            name: lab.run(
+                code["by_event"], kafka, group, DUTIES[style][name], topics, *world, name=group
+            )
+            for name, group in groups.items()
+        }
+        if style == "hybrid":
+            workers["relay"] = lab.run(code["relay"], kafka, database_url, topics)
+        arguments = (kafka, topics) if style == "asynchronous" else world
+        door = lab.serve(code[style], *arguments)
     for group in groups.values():
         lab.until(partial(_has_joined, lab, cluster, group), timeout=30)
-    return Shop(style, door, services, workers, urls, world[0], books, topics, version)
+    return Shop(style, door, services, workers, urls, database_url, books, topics, version)
 
 
 def _has_joined(lab: Lab, cluster: PrivateCluster, group: str) -> bool:
