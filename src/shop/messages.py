@@ -82,6 +82,7 @@ def opened(record: Record) -> Envelope:
     """The message in a record. Raises ``Unreadable``."""
     headers = {name: value.encode() for name, value in record.headers.items()}
     try:
+        headers["ce_id"]  # else one would be made up, and each repetition be new
         event = from_binary_event(KafkaMessage(headers, record.key.encode(), record.value))
         data = event.get_data()
         body = data if isinstance(data, dict) else json.loads(data or "")

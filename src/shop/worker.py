@@ -103,11 +103,11 @@ class Worker:
                     await put_aside(dead)
 
     async def _tried(self, envelope: Envelope) -> None:
-        await self._until_it_is_there(
-            lambda: stamina.retry(on=retriable, attempts=TRIES, wait_initial=0.05)(self._handle)(
-                envelope
-            )
-        )
+        async for attempt in stamina.retry_context(
+            on=lambda error: not away(error), attempts=TRIES, wait_initial=0.05
+        ):
+            with attempt:
+                await self._until_it_is_there(lambda: self._handle(envelope))
 
     @staticmethod
     async def _until_it_is_there(call: Callable[[], Awaitable[None]]) -> None:
@@ -125,8 +125,3 @@ def away(error: Exception) -> bool:
         error.connection_invalidated or type(error).__name__ == "OperationalError"
     )
     return lost or isinstance(error, Unavailable | PoolTimeout)
-
-
-def retriable(error: Exception) -> bool:
-    """Whether the same message may be handled when it is tried again soon."""
-    return not away(error)
