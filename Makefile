@@ -89,7 +89,8 @@ check: setup ## lint, formatting, types, dependencies and notebook hygiene; fast
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
-	@$(bin)lint-imports --no-logo --cache-dir _build/import-linter
+	@$(python) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' \
+		--no-logo --cache-dir _build/import-linter
 	@$(python) -m deptry --no-ansi src
 	@$(python) -m deptry --no-ansi src tools book/_ext tests notebooks --non-dev-dependency-groups $(groups)
 	@$(python) tools/notebooks.py check
