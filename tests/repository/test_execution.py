@@ -29,8 +29,8 @@ class Course:
         self.folder = folder
         self.paths = [Path("notebooks", f"01-{number}-count.ipynb") for number in (1, 2)]
         Path("notebooks").mkdir()
-        Path("src").mkdir()
-        Path("src", "laboratory.py").touch()
+        Path("src", "shoplab").mkdir(parents=True)
+        Path("src", "shoplab", "laboratory.py").touch()
         Path("requirements.txt").touch()
         for path in self.paths:
             self.write(path, "1 + 1")
@@ -65,7 +65,7 @@ def test_what_has_run_does_not_run_again(course: Course, monkeypatch: pytest.Mon
     course.write(course.paths[1], "1 + 2")
     assert course.executed() == (True, ["01-2"])
 
-    for path in (Path("src", "laboratory.py"), Path("requirements.txt")):
+    for path in (Path("src", "shoplab", "laboratory.py"), Path("requirements.txt")):
         path.write_text("# another")
         assert course.executed() == (True, ["01-1", "01-2"]), path
 
