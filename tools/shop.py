@@ -17,7 +17,7 @@ import requests
 from pydantic import SecretStr
 
 from shop.settings import Settings
-from shoplab.errors import LabError
+from shoplab.errors import LabError, last_lines
 from shoplab.ports import free_ports
 from shoplab.schema import Schema
 from shoplab.stack import Stack
@@ -53,7 +53,9 @@ class Shop:
     def __enter__(self) -> Self:
         try:
             self._start("prepare", ["prepare"])
-            self.processes.pop("prepare").wait(START)
+            if self.processes["prepare"].wait(START) != 0:
+                raise self._ended("prepare")
+            del self.processes["prepare"]
             self._start("bank", ["bank", "--port", str(self.bank_port)])
             for part in PARTS:
                 self.start(part)
@@ -106,15 +108,17 @@ class Shop:
 
     def _answers(self, part: str, address: str) -> bool:
         if self.processes[part].poll() is not None:
-            raise LabError(
-                f"The shop's {part} ended at its start.",
-                next_step="read the lines of its log above",
-                log=self.log(part),
-            )
+            raise self._ended(part)
         try:
             return requests.get(address, timeout=2).ok
         except requests.ConnectionError:
             return False
+
+    def _ended(self, part: str) -> LabError:
+        # its lines are read here: the log goes with the shop
+        lines = "\n".join(f"  | {line}" for line in last_lines(self.log(part)))
+        what = f"The shop's {part} ended at its start. Its log ends so:\n{lines}"
+        return LabError(what, next_step="put right what the last lines say, and try again")
 
 
 def variables(settings: Settings) -> dict[str, str]:
@@ -157,7 +161,7 @@ def main() -> None:
     )
     try:
         with Shop(settings) as shop:
-            parts = "\n".join(f"  kill -9 {p.pid:<8}{n}" for n, p in shop.processes.items())
+            parts = "\n".join(f"  kill -9 {shop.processes[part].pid:<8}{part}" for part in PARTS)
             print(TRY.format(url=shop.url, bank=shop.settings.bank_url, parts=parts), flush=True)
             while True:
                 shop.restart_the_dead()

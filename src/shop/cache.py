@@ -1,4 +1,4 @@
-"""What Redis is good for: prices that are read often, answers given before, and a list to read.
+"""What Redis is good for: prices that are read often, and answers given before.
 
 None of it is the truth, and the shop goes on without any of it: whatever Redis does not say within
 a moment, the database says.

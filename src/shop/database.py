@@ -7,11 +7,14 @@ same transaction as what it has changed, so that a repetition changes nothing.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from sqlalchemy import (
     URL,
     BigInteger,
     Column,
     DateTime,
+    Enum,
     Identity,
     LargeBinary,
     MetaData,
@@ -55,6 +58,11 @@ inbox = Table(
     Column("message_id", Text, primary_key=True),
     Column("handled_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
+
+
+def one_of(kind: type[StrEnum]) -> Enum:
+    """The type of a column that holds one of these words, as text: a new one needs no migration."""
+    return Enum(kind, values_callable=list, native_enum=False, length=20)
 
 
 def address(settings: Settings, **limits: str) -> URL:

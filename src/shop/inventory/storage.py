@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import CheckConstraint, Column, Enum, Integer, Table, Text, select, text
+from sqlalchemy import CheckConstraint, Column, Integer, Table, Text, select, text
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shop.database import mappers, metadata
+from shop.database import mappers, metadata, one_of
 from shop.inventory.domain import Reservation, State
 
 stock = Table(
@@ -22,11 +22,7 @@ reservations = Table(
     "reservations",
     metadata,
     Column("order_id", Text, primary_key=True),
-    Column(
-        "state",
-        Enum(State, values_callable=lambda kinds: list(kinds), native_enum=False, length=20),
-        nullable=False,
-    ),
+    Column("state", one_of(State), nullable=False),
     Column("quantities", JSONB, nullable=False),
     Column("reason", Text, nullable=False),
 )

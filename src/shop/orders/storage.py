@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import (
     Column,
     DateTime,
-    Enum,
     ForeignKey,
     Index,
     Integer,
@@ -23,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import relationship, selectinload
 
-from shop.database import mappers, metadata
+from shop.database import mappers, metadata, one_of
 from shop.orders.domain import PIVOT, Line, Order, Status
 
 orders = Table(
@@ -34,11 +33,7 @@ orders = Table(
     Column("card", Text, nullable=False),
     Column("idempotency_key", Text, nullable=False, unique=True),
     Column("placed_at", DateTime(timezone=True), nullable=False),
-    Column(
-        "status",
-        Enum(Status, values_callable=lambda kinds: list(kinds), native_enum=False, length=20),
-        nullable=False,
-    ),
+    Column("status", one_of(Status), nullable=False),
     Column("step", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Index("orders_customer_id_placed_at_idx", "customer_id", "placed_at"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Enum, Integer, Table, Text
+from sqlalchemy import Column, Integer, Table, Text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shop.database import mappers, metadata
+from shop.database import mappers, metadata, one_of
 from shop.payment.domain import Payment, State
 
 payments = Table(
@@ -13,11 +13,7 @@ payments = Table(
     metadata,
     Column("order_id", Text, primary_key=True),
     Column("amount", Integer, nullable=False),
-    Column(
-        "state",
-        Enum(State, values_callable=lambda kinds: list(kinds), native_enum=False, length=20),
-        nullable=False,
-    ),
+    Column("state", one_of(State), nullable=False),
     Column("reason", Text, nullable=False),
 )
 mappers.map_imperatively(Payment, payments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop.inventory.events import Reserve
@@ -13,6 +13,7 @@ from shop.messages import KNOWN, Record, Unreadable, opened, sealed
 from shop.payment.events import Authorise
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.dictionaries(st.text(), st.integers()), st.text(min_size=1))
 def test_what_is_sealed_is_opened_as_it_was(quantities: dict[str, int], order_id: str) -> None:
     message = Reserve(order_id=order_id, quantities=quantities)
