@@ -112,7 +112,7 @@ def cache(tmp_path, monkeypatch):
     listing.write_text(LIST)
     monkeypatch.setattr(jars, "LIST", listing)
     monkeypatch.setattr(jars, "PAUSE", 0.01)
-    monkeypatch.setattr(jars, "TIMEOUT", (2.0, 0.3))
+    monkeypatch.setattr(jars, "TIMEOUT", (10.0, 30.0))
     monkeypatch.setenv("SHOPLAB_CACHE", str(directory))
     proxies = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
     for variable in (*proxies, "HTTPS_PROXY", "https_proxy", *CERTIFICATES):
@@ -158,9 +158,11 @@ def test_a_full_cache_needs_no_network_and_says_nothing(mirror, monkeypatch, cap
     ],
 )
 def test_a_broken_download_leaves_nothing_and_the_next_succeeds(
-    mirror, cache, fault, message, attempts
+    mirror, cache, monkeypatch, fault, message, attempts
 ):
     mirror.fault = fault
+    if fault == "stalled":  # elsewhere a mirror on a busy machine may be late
+        monkeypatch.setattr(jars, "TIMEOUT", (10.0, 1.0))
     with pytest.raises(SetupError, match=message) as refusal:
         jars.fetch_jars(progress=False)
     assert "part-0-1.0.jar" in refusal.value.what
@@ -207,8 +209,7 @@ def test_two_fetches_at_once_fetch_every_jar_once(mirror, cache, tmp_path):
     assert set(mirror.served.values()) == {1}
 
 
-def test_two_threads_fetch_every_jar_once(mirror, monkeypatch):
-    monkeypatch.setattr(jars, "TIMEOUT", (2.0, 10.0))
+def test_two_threads_fetch_every_jar_once(mirror):
     mirror.fault = "slow"
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(jars.fetch_jars, progress=False) for _ in range(2)]
