@@ -181,3 +181,16 @@ left_open.execute(text("SELECT id FROM orders"))
     assert new.stderr.count("\n") == 1 and "lock timeout" in new.stderr
     assert notebook.value("lab.run(quick).result()") == "1"
     notebook.run("left_open.close()")
+
+
+def test_a_cell_that_enters_something_again_leaves_what_it_had_entered(notebook: Kernel) -> None:
+    notebook.run(
+        "from contextlib import contextmanager\n"
+        "told = []\n"
+        "@contextmanager\n"
+        "def room():\n"
+        "    told.append('in'); yield; told.append('out')\n"
+    )
+    notebook.run("lab.enter(room())", cell="room")
+    notebook.run("lab.enter(room())", cell="room")
+    assert notebook.value("' '.join(told)") == "in out in"

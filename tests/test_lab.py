@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -102,6 +103,20 @@ def test_close_ends_the_processes_and_removes_the_directory(lab):
     assert not psutil.pid_exists(pid)
     assert not lab.directory.exists()
     lab.close()
+
+
+def test_what_the_lab_entered_is_left_when_it_closes_and_the_last_first(lab):
+    told = []
+
+    @contextmanager
+    def room(name):
+        told.append(f"into {name}")
+        yield name
+        told.append(f"out of {name}")
+
+    assert [lab.enter(room("hall")), lab.enter(room("study"))] == ["hall", "study"]
+    lab.close()
+    assert told == ["into hall", "into study", "out of study", "out of hall"]
 
 
 @pytest.mark.server

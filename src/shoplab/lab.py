@@ -242,6 +242,18 @@ class Lab:
         self._hold(worker)
         return worker
 
+    def enter(self, held: AbstractContextManager[Value]) -> Value:
+        """Enter ``held`` and return what it yields; it is left when the lab closes.
+
+        So ends whatever is not a process of the lab's own: a client, a container, a whole program.
+        """
+        self._cells.end_earlier()
+        holding = ExitStack()
+        value = holding.enter_context(held)
+        self._ends.callback(holding.close)
+        self._cells.started(type(held).__name__, lambda: True, holding.close)
+        return value
+
     def crashes(self, faults: Mapping[Point, signal.Signals]) -> CrashPlan:
         """Plan faults: ``{("charged", 25): signal.SIGKILL}``, a point in the code, a key, a signal.
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from shop_program import Program
 
 from shop import migrating
 from shop.settings import Settings
 from shoplab import Lab
+from shoplab.reference import ReferenceShop
 from shoplab.schema import Schema
 
 
@@ -44,7 +44,7 @@ def made(lab: Lab, broker: str) -> Settings:
 
 
 @pytest.fixture(scope="module", params=["kafka-python", "confluent"])
-def program(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Program]:
+def program(request: pytest.FixtureRequest, lab: Lab) -> Iterator[ReferenceShop]:
     """The whole shop, a process for each of its parts, by either client."""
-    with Program(made(lab, request.param)) as program:
+    with ReferenceShop(made(lab, request.param)) as program:
         yield program

@@ -9,16 +9,15 @@ from uuid import uuid4
 
 import pytest
 import redis
-from shop_program import Program
 from sqlalchemy import create_engine, text
 
 from shop.database import address
-from tools.shop import PARTS
+from shoplab.reference import PARTS, ReferenceShop
 
 pytestmark = pytest.mark.server
 
 
-def rows(program: Program, query: str) -> list[tuple[Any, ...]]:
+def rows(program: ReferenceShop, query: str) -> list[tuple[Any, ...]]:
     engine = create_engine(address(program.settings))
     with engine.connect() as connection:
         found = [tuple(row) for row in connection.execute(text(query))]
@@ -26,12 +25,12 @@ def rows(program: Program, query: str) -> list[tuple[Any, ...]]:
     return found
 
 
-def free(program: Program, sku: str) -> int:
+def free(program: ReferenceShop, sku: str) -> int:
     [(number,)] = rows(program, f"SELECT free FROM stock WHERE sku = '{sku}'")
     return int(number)
 
 
-def count(program: Program, table: str) -> int:
+def count(program: ReferenceShop, table: str) -> int:
     [(number,)] = rows(program, f"SELECT count(*) FROM {table}")
     return int(number)
 
@@ -40,7 +39,7 @@ def key() -> str:
     return str(uuid4())
 
 
-def test_orders_are_shipped_or_cancelled_for_a_reason(program: Program) -> None:
+def test_orders_are_shipped_or_cancelled_for_a_reason(program: ReferenceShop) -> None:
     lamps, rugs, once = free(program, "lamp"), free(program, "rug"), key()
     good = program.place(once, lamp=2, desk=1).json()["id"]
     poor = program.place(key(), card="tok_0002", lamp=1).json()["id"]
@@ -55,7 +54,7 @@ def test_orders_are_shipped_or_cancelled_for_a_reason(program: Program) -> None:
     assert (free(program, "lamp"), free(program, "rug")) == (lamps - 2, rugs)
 
 
-def test_an_article_that_is_not_there_is_told_and_kept_nowhere(program: Program) -> None:
+def test_an_article_that_is_not_there_is_told_and_kept_nowhere(program: ReferenceShop) -> None:
     before = count(program, "orders")
     answer = program.place(key(), unicorn=1)
     assert (answer.status_code, answer.json()) == (400, {"detail": "There is no 'unicorn'."})
@@ -64,7 +63,7 @@ def test_an_article_that_is_not_there_is_told_and_kept_nowhere(program: Program)
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_whoever_ends_no_order_is_lost_and_none_is_charged_twice(
-    program: Program, how: signal.Signals
+    program: ReferenceShop, how: signal.Signals
 ) -> None:
     helpers = [part for part in PARTS if part != "api"]
     orders, lamps, handled = 60, free(program, "lamp"), count(program, "inbox")
@@ -85,7 +84,7 @@ def test_whoever_ends_no_order_is_lost_and_none_is_charged_twice(
     assert count(program, "inbox") == handled + 10 * orders  # five commands and five answers
 
 
-def test_when_redis_forgets_everything_a_key_still_places_one_order(program: Program) -> None:
+def test_when_redis_forgets_everything_a_key_still_places_one_order(program: ReferenceShop) -> None:
     once = key()
     before = program.place(once, lamp=1).json()["id"]
     with redis.Redis.from_url(program.settings.redis_url.get_secret_value()) as store:
