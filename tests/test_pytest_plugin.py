@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from testcontainers.community.kafka import KafkaContainer
+from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core import container, docker_client
 from testcontainers.core.container import DockerContainer
 
@@ -63,11 +64,12 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def start(self: DockerContainer, *_: object) -> DockerContainer:
         happened.append(f"starts {self.image}")
+        self._container = SimpleNamespace()  # what says that it runs
         return self
 
     monkeypatch.setattr(docker_client, "DockerClient", lambda: SimpleNamespace(client=client))
     monkeypatch.setattr(container, "DockerClient", lambda **_: SimpleNamespace(client=client))
-    for kind in (KafkaContainer, DockerContainer):
+    for kind in (KafkaContainer, PostgresContainer, DockerContainer):
         monkeypatch.setattr(kind, "start", start)
     monkeypatch.setattr(
         DockerContainer, "stop", lambda self, **_: happened.append(f"stops {self.image}")

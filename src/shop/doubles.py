@@ -15,14 +15,21 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
+from dishka import AnyOf, Provider, Scope
+
 from shop.broker import Broker
+from shop.broker.memory import MemoryBroker
+from shop.cache import Cache
+from shop.database import UnitOfWork
 from shop.errors import Unavailable
 from shop.inventory.domain import Reservation
+from shop.inventory.storage import InventoryStore
 from shop.messages import Message, Record, sealed
 from shop.orders.domain import PIVOT, Order, Status
-from shop.orders.storage import Summary
+from shop.orders.storage import OrderStore, Summary
 from shop.payment.domain import Payment
 from shop.payment.service import Decision
+from shop.payment.storage import PaymentStore
 from shop.relay import pause
 
 T = TypeVar("T")
@@ -225,6 +232,18 @@ class MemoryRelay:
                 unit.rows.outbox.clear()
                 await unit.commit()
             await pause(stop, 0.005)
+
+
+def in_memory(rows: MemoryDatabase, messages: MemoryBroker) -> Provider:
+    """What takes the place of PostgreSQL, Redis and Kafka: ``wire(settings, in_memory(...))``."""
+    instead = Provider(scope=Scope.REQUEST)
+    instead.provide(lambda: MemoryUnit(rows), provides=AnyOf[UnitOfWork, MemoryUnit])
+    instead.provide(MemoryOrders, provides=OrderStore)
+    instead.provide(MemoryPayments, provides=PaymentStore)
+    instead.provide(MemoryInventory, provides=InventoryStore)
+    instead.provide(MemoryCache, provides=Cache, scope=Scope.APP)
+    instead.provide(lambda: messages, provides=Broker, scope=Scope.APP)
+    return instead
 
 
 class BankDouble:
