@@ -41,7 +41,7 @@ log = structlog.get_logger()
 def shop(context: click.Context) -> None:
     """An order service. Its settings come from the environment; see settings.py."""
     logs.set_up()
-    if context.invoked_subcommand == "bank":
+    if context.invoked_subcommand in ("bank", "document"):
         return
     try:
         context.obj = Settings()
@@ -90,6 +90,18 @@ def bank(host: str, port: int) -> None:
     from shop.serving import serve
 
     serve(make(), host, port)
+
+
+@shop.command()
+def document() -> None:
+    """Write contracts/ anew: what the shop says over HTTP, and by messages."""
+    from shop import documents
+
+    try:
+        for path in documents.write(CONTEXTS, documents.CONTRACTS):
+            click.echo(path)
+    except documents.Incompatible as error:
+        raise click.ClickException(str(error)) from None
 
 
 @shop.command()

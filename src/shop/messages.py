@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event, to_binary_event
 from cloudevents.core.v1.event import CloudEvent
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Message(BaseModel):
@@ -22,7 +22,7 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     topic: ClassVar[str]
 
-    order_id: str
+    order_id: str = Field(min_length=1)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
