@@ -22,7 +22,8 @@ from shop.orders.service import PlaceOrder
 from shop.orders.storage import OrderStore
 from shop.settings import Settings
 
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.@+-]+$")]
+NAME = "^[A-Za-z0-9_.@+-]{1,64}$"
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Wanted(BaseModel):
@@ -31,7 +32,9 @@ class Wanted(BaseModel):
     customer_id: Name
     card: Name
     quantities: dict[Name, Annotated[int, Field(ge=1, le=1000)]] = Field(
-        min_length=1, max_length=50
+        min_length=1,
+        max_length=50,
+        json_schema_extra={"additionalProperties": False},  # no article has another kind of name
     )
 
 
@@ -113,7 +116,7 @@ async def read(
 
 @orders.get("/customers/{customer_id}/orders", responses=UNAVAILABLE)
 async def summaries(
-    customer_id: Annotated[str, Path(pattern=r"^[\w.@+-]{1,64}$")], store: FromDishka[OrderStore]
+    customer_id: Annotated[str, Path(pattern=NAME)], store: FromDishka[OrderStore]
 ) -> list[SummaryShown]:
     """A customer's newest orders."""
     return [SummaryShown(**vars(each)) for each in await store.summaries(customer_id)]
