@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
+from redis import DriverInfo
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -36,6 +37,8 @@ def client(settings: Settings) -> Redis:
         decode_responses=True,
         socket_timeout=PATIENCE,
         socket_connect_timeout=PATIENCE,
+        # else each new connection reads the client's version from a file, and blocks the event loop
+        driver_info=DriverInfo(),
     )
 
 
