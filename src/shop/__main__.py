@@ -49,6 +49,7 @@ def shop(context: click.Context) -> None:
         for each in error.errors():
             click.echo(f"{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}", err=True)
         raise click.ClickException("The settings are not complete; see settings.py.") from None
+    logs.set_up(context.obj.shop_log_key.get_secret_value())
 
 
 @shop.command()

@@ -15,13 +15,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.contextvars import bind_contextvars
 
+from shop import logs
 from shop.cache import REMEMBERED, Cache
 from shop.orders.domain import InvalidOrder, Order, Status
 from shop.orders.service import PlaceOrder
 from shop.orders.storage import OrderStore
 from shop.settings import Settings
 
+Next = Callable[[Request], Awaitable[Response]]
 NAME = "^[A-Za-z0-9_.@+-]{1,64}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
@@ -84,6 +87,7 @@ async def place(
     response: Response,
 ) -> OrderShown:
     """Place an order. It is accepted when the answer comes, and carried out afterwards."""
+    bind_contextvars(customer_id=wanted.customer_id)
     [before] = await cache.get(f"placed:{idempotency_key}")
     if before is not None:
         shown = OrderShown(**before)
@@ -96,6 +100,7 @@ async def place(
         )
         shown = _shown(order)
         await cache.put({f"placed:{idempotency_key}": shown.model_dump()}, REMEMBERED)
+    logs.say(order_id=shown.id, customer_id=wanted.customer_id, step="place", outcome="done")
     response.headers["Location"] = f"/orders/{shown.id}"
     return shown
 
@@ -108,6 +113,7 @@ async def read(
     order_id: Annotated[str, Path(pattern=r"^[0-9a-f-]{1,64}$")], store: FromDishka[OrderStore]
 ) -> OrderShown:
     """How far an order has come, from the database: a customer reads what he wrote."""
+    logs.say(order_id=order_id)
     order = await store.find(order_id)
     if order is None:
         raise HTTPException(404, "There is no such order.")
@@ -119,6 +125,7 @@ async def summaries(
     customer_id: Annotated[str, Path(pattern=NAME)], store: FromDishka[OrderStore]
 ) -> list[SummaryShown]:
     """A customer's newest orders."""
+    logs.say(customer_id=customer_id)
     return [SummaryShown(**vars(each)) for each in await store.summaries(customer_id)]
 
 
@@ -158,12 +165,18 @@ def application(container: AsyncContainer, settings: Settings) -> FastAPI:
     room = asyncio.Semaphore(settings.shop_requests)
 
     @app.middleware("http")
-    async def within_limits(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        """Turn away what there is no room for, and what takes too long: soon, and with a word."""
+    async def served(request: Request, call_next: Next) -> Response:
+        """A line in the log for each request, by its route: the path may hold whom it is about."""
         if request.url.path in ("/livez", "/readyz"):
             return await call_next(request)
+        with logs.line("Request", method=request.method) as said:
+            response = await within_limits(request, call_next)
+            said["route"] = getattr(request.scope.get("route"), "path", "")
+            said["status"] = response.status_code
+            return response
+
+    async def within_limits(request: Request, call_next: Next) -> Response:
+        """Turn away what there is no room for, and what takes too long: soon, and with a word."""
         if room.locked():
             return _problem(503, "Too busy. Try again in a moment.", {"Retry-After": "1"})
         async with room:
@@ -177,7 +190,8 @@ def application(container: AsyncContainer, settings: Settings) -> FastAPI:
     async def invalid(_request: Request, error: InvalidOrder) -> Response:
         return _problem(400, str(error))
 
-    async def away(_request: Request, _error: Exception) -> Response:
+    async def away(_request: Request, error: Exception) -> Response:
+        logs.say(error=type(error).__name__)
         return _problem(503, "The database does not answer.", {"Retry-After": "1"})
 
     for kind in (DBAPIError, PoolTimeout, TimeoutError):

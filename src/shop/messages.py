@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 class Message(BaseModel):
     """The body of a command or an event about one order.
 
-    Fields that a reader does not know are left out, so that a producer may add some.
+    Fields that a reader does not know are left out, so that a producer may add some. What is wrong
+    with a body is told without the body, since it is told to logs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
     topic: ClassVar[str]
 
     order_id: str = Field(min_length=1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from sqlalchemy import delete, func, select
@@ -64,9 +66,20 @@ class Relay:
             rows = (await transaction.execute(oldest)).all()
             if rows:
                 await publish([Record(r.topic, r.key, r.value, r.headers) for r in rows])
+                for row in rows:
+                    log.info("Sent", **about(row.headers, row.key, row.written_at))
                 numbers = [row.sequence for row in rows]
                 await transaction.execute(delete(outbox).where(outbox.c.sequence.in_(numbers)))
             return len(rows)
+
+
+def about(headers: Mapping[str, str], order_id: str, written: datetime) -> dict[str, Any]:
+    """What the log says of a message that was sent, and how long it had waited for that."""
+    waited = datetime.now(UTC) - written
+    said = {"order_id": order_id, "message": headers.get("ce_type", "")}
+    if trace := headers.get("ce_traceparent"):
+        said["trace_id"] = trace.split("-")[1]
+    return said | {"milliseconds": round(1000 * waited.total_seconds(), 1)}
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

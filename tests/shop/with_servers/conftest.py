@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -26,7 +27,13 @@ def settings(lab: Lab) -> Settings:
     return made(lab, "kafka-python")
 
 
-def made(lab: Lab, broker: str) -> Settings:
+@pytest.fixture(scope="session")
+def make() -> Callable[..., Settings]:
+    """Makes further settings."""
+    return made
+
+
+def made(lab: Lab, broker: str, **more: Any) -> Settings:
     name = f"shop-{uuid4().hex[:8]}"
     settings = Settings(
         database_url=Schema(name, lab.database_url).url,
@@ -38,6 +45,7 @@ def made(lab: Lab, broker: str) -> Settings:
         shop_session=2.0,
         shop_order_deadline=300.0,
         bank_url="http://127.0.0.1:9",
+        **more,
     )
     migrating.upgrade(settings)
     return settings
