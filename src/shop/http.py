@@ -21,6 +21,7 @@ from shop.orders.domain import InvalidOrder, Order, Status
 from shop.orders.service import PlaceOrder
 from shop.orders.storage import OrderStore
 from shop.settings import Settings
+from shop.telemetry import about
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.@+-]+$")]
 
@@ -93,6 +94,7 @@ async def place(
         )
         shown = _shown(order)
         await cache.put({f"placed:{idempotency_key}": shown.model_dump()}, REMEMBERED)
+    about(shown.id)
     response.headers["Location"] = f"/orders/{shown.id}"
     return shown
 

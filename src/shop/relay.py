@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shop.broker import Broker, BrokerUnavailable
 from shop.database import outbox
 from shop.messages import Record
+from shop.telemetry import calling, sent
 from shop.threads import Thread
 
 BATCH = 500
@@ -45,11 +46,11 @@ class Relay:
         try:
             while not stop.is_set():
                 try:
-                    sent = await self.step(lambda records: thread.run(publisher.publish, records))
+                    done = await self.step(lambda records: thread.run(publisher.publish, records))
                 except (BrokerUnavailable, DBAPIError) as error:
                     log.warning("Not sent, to be tried again", error=str(error))
-                    sent = 0
-                if sent < BATCH:
+                    done = 0
+                if done < BATCH:
                     await pause(stop, PAUSE)
         finally:
             await thread.run(publisher.close)
@@ -63,7 +64,11 @@ class Relay:
             oldest = select(outbox).order_by(outbox.c.sequence).limit(BATCH)
             rows = (await transaction.execute(oldest)).all()
             if rows:
-                await publish([Record(r.topic, r.key, r.value, r.headers) for r in rows])
+                records = [Record(r.topic, r.key, r.value, r.headers) for r in rows]
+                with calling("kafka", "publish"):
+                    await publish(records)
+                for record, row in zip(records, rows, strict=True):
+                    sent(record, row.written_at)
                 numbers = [row.sequence for row in rows]
                 await transaction.execute(delete(outbox).where(outbox.c.sequence.in_(numbers)))
             return len(rows)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -24,6 +25,12 @@ def lab() -> Iterator[Lab]:
 def settings(lab: Lab) -> Settings:
     """Where the servers are; the tables are there."""
     return made(lab, "kafka-python")
+
+
+@pytest.fixture(scope="module")
+def fresh(lab: Lab) -> Callable[[str], Settings]:
+    """Settings with tables and topics that are new, for a client of the broker."""
+    return partial(made, lab)
 
 
 def made(lab: Lab, broker: str) -> Settings:
