@@ -35,7 +35,7 @@ _calls = _meter.create_histogram(
 _ages = _meter.create_histogram(
     "shop.message.age", "s", explicit_bucket_boundaries_advisory=SECONDS
 )
-_sent = _meter.create_counter("shop.messages")
+_messages = _meter.create_counter("shop.messages")
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def exported(part: str) -> Iterator[None]:
     if not wanted():
         yield
         return
-    # Imported here: who tells nothing pays for nothing.
+    # Imported here: a part that tells nothing pays for nothing.
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.metrics import MeterProvider
@@ -195,7 +195,7 @@ def _summary(statement: str) -> str:
 def told(kinds: Iterable[str]) -> None:
     """Messages of these kinds are on their way: the orders by their outcome among them."""
     for kind in kinds:
-        _sent.add(1, {"message": kind})
+        _messages.add(1, {"message": kind})
 
 
 def waiting(oldest: Callable[[], Mapping[str, float | None]]) -> None:

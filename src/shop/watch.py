@@ -1,7 +1,7 @@
 """The watch: how long the oldest of what waits has waited, asked by somebody who does none of it.
 
-Who stands still tells nothing, not even that. So a part of its own looks at the outbox and at each
-group's place in its topic, and exports both ages.
+A part that stands still tells nothing, not even that. So another one looks at the outbox and at
+each group's place in its topic, and exports both ages.
 """
 
 from __future__ import annotations
