@@ -23,6 +23,7 @@ from shop.orders.domain import InvalidOrder, Order, Status
 from shop.orders.service import PlaceOrder
 from shop.orders.storage import OrderStore
 from shop.settings import Settings
+from shop.telemetry import about
 
 Next = Callable[[Request], Awaitable[Response]]
 NAME = "^[A-Za-z0-9_.@+-]{1,64}$"
@@ -101,6 +102,7 @@ async def place(
         shown = _shown(order)
         await cache.put({f"placed:{idempotency_key}": shown.model_dump()}, REMEMBERED)
     logs.say(order_id=shown.id, customer_id=wanted.customer_id, step="place", outcome="done")
+    about(shown.id)
     response.headers["Location"] = f"/orders/{shown.id}"
     return shown
 

@@ -148,6 +148,16 @@ class Lab:
         self._cells.started(server.program, lambda: True, server.stop)
         return server
 
+    def redis(self) -> PrivateServer:
+        """A Redis of this notebook's own, to break: its ``url`` is for ``redis.Redis.from_url``.
+
+        It ends with the lab.
+        """
+        self._cells.end_earlier()
+        server = self._stack.private("redis")
+        self._cells.started(server.program, lambda: True, server.stop)
+        return server
+
     def name(self, base: str) -> str:
         """``base`` with the run's suffix, ``orders-7f3a9c`` say: for keys, groups and tables."""
         return f"{base}-{self.suffix}"

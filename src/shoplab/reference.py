@@ -34,6 +34,9 @@ PARTS = {
 }
 """The shop's processes, and how each is started."""
 
+MORE = {"watch": ["watch"]}
+"""Those that it does without, unless they are asked for."""
+
 START = 60.0
 """Seconds for all of them to be ready."""
 
@@ -108,12 +111,20 @@ class ReferenceShop:
     def start(self, part: str) -> None:
         """Start a part, for the first time or again."""
         port = ["--port", str(self.port)] if part == "api" else []
-        self._start(part, [*PARTS[part], *port])
+        self._start(part, [*(PARTS | MORE)[part], *port])
 
     def end(self, part: str, number: signal.Signals = signal.SIGTERM) -> int:
         """End a part by a signal; its exit status."""
         self.processes[part].send_signal(number)
         return self.processes[part].wait(30)
+
+    def halt(self, part: str) -> None:
+        """Let a part, or the bank, stand still: it is alive, and does nothing."""
+        self.processes[part].send_signal(signal.SIGSTOP)
+
+    def resume(self, part: str) -> None:
+        """Let it go on."""
+        self.processes[part].send_signal(signal.SIGCONT)
 
     def dead(self) -> list[str]:
         """The parts that run no more."""

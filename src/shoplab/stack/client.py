@@ -95,7 +95,7 @@ class Stack:
         return PrivateCluster(*self._start("kafka", f"{brokers} Kafka brokers", brokers=brokers))
 
     def private(self, kind: str, **options: Any) -> PrivateServer:
-        """A server of one's own ("postgres", "rabbitmq"); it ends with this stack at the latest."""
+        """A server of one's own, such as "postgres"; it ends with this stack at the latest."""
         return PrivateServer(*self._start(kind, kind, **options))
 
     def _start(self, kind: str, what: str, **options: Any) -> tuple[Lease, Private]:
