@@ -23,7 +23,7 @@ from shoplab.environment import apply_here
 from shoplab.errors import DeadlineError, LabError, ProcessError, SetupError, unforeseen
 from shoplab.measure.history import History
 from shoplab.measure.lag import LagRecording, lag, watch_lag
-from shoplab.measure.load import Body, LoadResult, offer
+from shoplab.measure.load import Body, Headers, LoadResult, offer
 from shoplab.measure.members import assignment, members
 from shoplab.measure.plan import Retry
 from shoplab.measure.records import PATIENCE, read_records
@@ -313,7 +313,7 @@ class Lab:
         seconds: float | None = None,
         method: str = "GET",
         json: Body = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = None,
         timeout: float = 5.0,
         connections: int = 0,
         arrivals: Literal["constant", "poisson"] = "constant",

@@ -103,6 +103,10 @@ class ReferenceShop:
             with suppress(KafkaError):  # a broker that is gone has no topics of ours
                 self._drop_topics()
 
+    def command(self, name: str, arguments: list[str]) -> list[str]:
+        """How a part is started; a tool may put something in between, a profiler say."""
+        return [sys.executable, "-m", "shop", *arguments]
+
     def start(self, part: str) -> None:
         """Start a part, for the first time or again."""
         port = ["--port", str(self.port)] if part == "api" else []
@@ -159,7 +163,7 @@ class ReferenceShop:
     def _start(self, name: str, arguments: list[str]) -> None:
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "shop", *arguments],
+                self.command(name, arguments),
                 env=os.environ | variables(self.settings) | self._environment,
                 stdout=log,
                 stderr=log,
