@@ -74,6 +74,7 @@ class ReferenceShop:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._parts, self._environment = parts, dict(environment or {})
         self._logs = TemporaryDirectory(prefix="shop-")
+        self._prepared = False
 
     def __enter__(self) -> Self:
         """Start, and wait until the shop is open."""
@@ -81,6 +82,7 @@ class ReferenceShop:
             self._start("prepare", ["prepare"])
             if self.processes["prepare"].wait(START) != 0:
                 raise self._ended("prepare")
+            self._prepared = True
             del self.processes["prepare"]
             self._start("bank", ["bank", "--port", str(self.bank_port)])
             for part in self._parts:
@@ -100,7 +102,7 @@ class ReferenceShop:
         for process in self.processes.values():
             process.wait()
         self._logs.cleanup()
-        if self.settings.shop_prefix:
+        if self._prepared and self.settings.shop_prefix:
             with suppress(KafkaError):  # a broker that is gone has no topics of ours
                 self._drop_topics()
 
