@@ -15,10 +15,19 @@ from shop.telemetry import calling
 
 
 class HttpBank:
-    """A ``Bank``. At most ``at_a_time`` questions are open at the same time."""
+    """A ``Bank``. At most ``at_a_time`` questions are open at the same time.
 
-    def __init__(self, url: str, deadline: float, at_a_time: int) -> None:
-        self._client = httpx2.AsyncClient(base_url=url, timeout=deadline / 2)
+    A test gives another ``transport``: a bank in its own process.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        deadline: float,
+        at_a_time: int,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._client = httpx2.AsyncClient(base_url=url, timeout=deadline / 2, transport=transport)
         self._deadline, self._room = deadline, asyncio.Semaphore(at_a_time)
 
     async def __aenter__(self) -> Self:
