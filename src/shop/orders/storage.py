@@ -79,11 +79,14 @@ class Summary:
     total: int
 
 
+# The orders are picked first, and only theirs are the lines that are read and added up. Joined and
+# grouped, the lines of all that a customer has ever ordered would be.
 SUMMARIES = text("""
-    SELECT id, status, placed_at, sum(quantity * price) AS total
-    FROM orders JOIN order_lines ON order_id = id
+    SELECT id, status, placed_at,
+        (SELECT sum(quantity * price) FROM order_lines WHERE order_id = id) AS total
+    FROM orders
     WHERE customer_id = :customer_id
-    GROUP BY id ORDER BY placed_at DESC LIMIT :limit
+    ORDER BY placed_at DESC LIMIT :limit
 """)
 
 
