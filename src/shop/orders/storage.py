@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
+    CheckConstraint,
     Column,
     DateTime,
     ForeignKey,
@@ -46,7 +47,12 @@ lines = Table(
     Column("order_id", ForeignKey("orders.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("sku", Text, nullable=False),
-    Column("quantity", Integer, nullable=False),
+    Column(
+        "quantity",
+        Integer,
+        CheckConstraint("quantity > 0", name="order_lines_quantity_check"),
+        nullable=False,
+    ),
     Column("price", Integer, nullable=False),
 )
 
