@@ -1,10 +1,10 @@
 """The shop's HTTP face: what a customer waits for, and what a platform probes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from dishka import AsyncContainer
 from dishka.integrations.fastapi import DishkaRoute, FromDishka, setup_dishka
@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shop.cache import REMEMBERED, Cache
 from shop.orders.domain import InvalidOrder, Order, Status
@@ -139,6 +140,46 @@ def _shown(order: Order) -> OrderShown:
     return OrderShown(id=order.id, status=order.status, reason=order.reason)
 
 
+class WithinLimits:
+    """Turns away what there is no room for, and ends what takes too long: soon, and with a word.
+
+    It is wrapped around the application, so that the deadline cancels the endpoint. A function
+    under ``@app.middleware`` only answers in time: the endpoint has a task of its own and goes on.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._deadline = app, settings.shop_deadline
+        self._room = asyncio.Semaphore(settings.shop_requests)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in ("/livez", "/readyz"):
+            await self._app(scope, receive, send)
+        elif self._room.locked():
+            busy = _problem(503, "Too busy. Try again in a moment.", {"Retry-After": "1"})
+            await busy(scope, receive, send)
+        else:
+            async with self._room:
+                await self._in_time(scope, receive, send)
+
+    async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+
+        async def answer(message: MutableMapping[str, Any]) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._app(scope, receive, answer)
+        except TimeoutError:
+            if answered:
+                raise
+            late = _problem(504, "Not done in time. Try again with the same key.")
+            await late(scope, receive, send)
+
+
 def application(container: AsyncContainer, settings: Settings) -> FastAPI:
     """The application. Whatever the container has made is closed at its end."""
 
@@ -152,23 +193,7 @@ def application(container: AsyncContainer, settings: Settings) -> FastAPI:
     app.include_router(orders)
     app.include_router(probes)
     setup_dishka(container, app)
-    room = asyncio.Semaphore(settings.shop_requests)
-
-    @app.middleware("http")
-    async def within_limits(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        """Turn away what there is no room for, and what takes too long: soon, and with a word."""
-        if request.url.path in ("/livez", "/readyz"):
-            return await call_next(request)
-        if room.locked():
-            return _problem(503, "Too busy. Try again in a moment.", {"Retry-After": "1"})
-        async with room:
-            try:
-                async with asyncio.timeout(settings.shop_deadline):
-                    return await call_next(request)
-            except TimeoutError:
-                return _problem(504, "Not done in time. Try again with the same key.")
+    app.add_middleware(WithinLimits, settings=settings)
 
     @app.exception_handler(InvalidOrder)
     async def invalid(_request: Request, error: InvalidOrder) -> Response:
