@@ -11,6 +11,7 @@ import stamina
 
 from shop.errors import Unavailable
 from shop.payment.service import Decision
+from shop.telemetry import calling
 
 
 class HttpBank:
@@ -59,7 +60,7 @@ class HttpBank:
                 async for attempt in stamina.retry_context(
                     on=again, attempts=3, wait_initial=0.1, timeout=self._deadline
                 ):
-                    with attempt:
+                    with attempt, calling("bank", path):
                         answer = await self._client.post(f"/{path}", json=body)
                         answer.raise_for_status()
         except (httpx2.HTTPError, TimeoutError) as error:
