@@ -80,7 +80,7 @@ test-book: setup ## open every page of the built book, and JupyterLab, in headle
 	@REQUIRE_BOOK=1 $(python) -m pytest tests/book $(beside)
 
 bench: setup ## the laboratory's own figures, against their targets
-	@$(python) tools/bench.py
+	@$(python) -m tools.bench
 
 evidence: setup ## run every notebook (or NOTEBOOKS=) ROUNDS=20 times, half of them on busy cores
 	@$(python) -m tools.evidence

@@ -20,16 +20,19 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    event,
     func,
     make_url,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import registry
 
+from shop import logs
 from shop.messages import Message, sealed
 from shop.settings import Settings
-from shop.telemetry import traceparent
+from shop.telemetry import told, traceparent
 
 metadata = MetaData(
     naming_convention={
@@ -77,14 +80,25 @@ def address(settings: Settings, **limits: str) -> URL:
 
 def engine(settings: Settings, connections: int) -> AsyncEngine:
     """A pool of so many connections; what the server does for us has an end."""
-    return create_async_engine(
+    pool = create_async_engine(
         address(settings, statement_timeout=f"{settings.shop_bank_deadline}s"),
         pool_size=connections,
         max_overflow=0,
         pool_timeout=settings.shop_deadline,
         pool_pre_ping=True,
         connect_args={"connect_timeout": 5},
+        hide_parameters=True,
     )
+    event.listen(pool.sync_engine, "handle_error", quote_no_rows)
+    return pool
+
+
+def quote_no_rows(failure: ExceptionContext) -> None:
+    """Errors are told to logs, and the server's quote whole rows, whatever the client hides."""
+    said = getattr(failure.original_exception, "diag", None)
+    if said is not None and said.message_detail:
+        for error in filter(None, (failure.original_exception, failure.sqlalchemy_exception)):
+            error.args = tuple(str(each).replace(said.message_detail, "…") for each in error.args)
 
 
 class UnitOfWork:
@@ -95,6 +109,7 @@ class UnitOfWork:
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
+        self._messages: list[str] = []
 
     async def send(self, *messages: Message, source: str) -> None:
         """Have these messages sent once this unit of work is committed, in this sequence.
@@ -104,6 +119,7 @@ class UnitOfWork:
         records = [sealed(message, source, traceparent()) for message in messages]
         if records:
             await self.session.execute(insert(outbox), [vars(record) for record in records])
+            self._messages += [type(message).__name__ for message in messages]
 
     async def first_time(self, context: str, message_id: str) -> bool:
         """Whether this context has not handled the message yet; from now on it has."""
@@ -111,8 +127,13 @@ class UnitOfWork:
         written = await self.session.execute(
             row.on_conflict_do_nothing().returning(inbox.c.message_id)
         )
-        return written.first() is not None
+        first = written.first() is not None
+        if not first:
+            logs.say(outcome="handled before")
+        return first
 
     async def commit(self) -> None:
         """Make all of it true."""
         await self.session.commit()
+        told(self._messages)
+        self._messages = []

@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     kafka_sasl_password: SecretStr = SecretStr("")
     kafka_ssl_cafile: Path | None = None
     bank_url: str = ""
+    shop_log_key: SecretStr = Field(
+        SecretStr(""), description="of the pseudonyms in logs; without it nobody can be searched"
+    )
 
     shop_broker: Literal["kafka-python", "confluent"] = "kafka-python"
     shop_prefix: str = Field("", description="put before each topic and group")

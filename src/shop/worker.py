@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shop import logs
 from shop.broker import Broker, BrokerUnavailable, Received, Subscriber
 from shop.errors import Unavailable
 from shop.messages import Envelope, Record, opened
@@ -93,11 +94,13 @@ class Worker:
             for each in messages:
                 try:
                     envelope = opened(each.record)
-                    with handling(envelope, self.name):
+                    told = envelope.message
+                    about = {"order_id": told.order_id, "message": told.kind(), "group": self.name}
+                    with handling(envelope, self.name), logs.line("Handled", **about):
                         await self._tried(envelope)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the next must go on
+                except Exception as error:  # whatever it is, the next must go on
                     reason = f"{type(error).__name__}: {error}"
-                    log.error("Put aside", order_id=each.record.key, reason=reason)
+                    log.exception("Put aside", order_id=each.record.key, reason=reason)
                     headers = each.record.headers | {"reason": reason, "group": self.name}
                     dead = Record(self.topic + DEAD, each.record.key, each.record.value, headers)
                     await put_aside(dead)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shop import logs
 from shop.database import UnitOfWork
 from shop.inventory.domain import Reservation, State
 from shop.inventory.events import Pack, Release, Reserve, Ship, Unpack
@@ -48,6 +49,7 @@ class Inventory:
             case Ship():
                 reservation.ship()
                 answer = self._answered(told.order_id, "ship")
+        logs.say(**answer.told())
         await self._unit.send(answer, source=CONTEXT)
         await self._unit.commit()
 

@@ -45,3 +45,10 @@ class StepAnswered(Message):
     step: str
     undo: bool = False
     refused: str = ""
+
+    def told(self) -> dict[str, str]:
+        """What became of the step, for the log."""
+        outcome = "undone" if self.undo else "refused" if self.refused else "done"
+        return {"step": self.step, "outcome": outcome} | (
+            {"reason": self.refused} if self.refused else {}
+        )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
 
+from shop import logs
 from shop.database import UnitOfWork
 from shop.inventory.events import Pack, Release, Reserve, Ship, Unpack
 from shop.messages import Envelope, Message
@@ -100,6 +101,7 @@ class FollowOrder:
         if order is None:
             raise LookupError(f"No order {answered.order_id}.")
         before = order.status
+        logs.say(**answered.told())
         answer = Answer(answered.step, answered.undo, answered.refused)
         await self._go_on(order, order.heard(answer), before)
         await self._unit.commit()

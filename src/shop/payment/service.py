@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from shop import logs
 from shop.database import UnitOfWork
 from shop.messages import Envelope
 from shop.orders.events import StepAnswered
@@ -94,5 +95,6 @@ class Payments:
         answer = StepAnswered(
             order_id=envelope.message.order_id, step=step, undo=undo, refused=refused
         )
+        logs.say(**answer.told())
         await self._unit.send(answer, source=CONTEXT)
         await self._unit.commit()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -26,7 +28,13 @@ def settings(lab: Lab) -> Settings:
     return made(lab, "kafka-python")
 
 
-def made(lab: Lab, broker: str) -> Settings:
+@pytest.fixture(scope="module")
+def fresh(lab: Lab) -> Callable[..., Settings]:
+    """Settings with tables and topics that are new, for a client of the broker."""
+    return partial(made, lab)
+
+
+def made(lab: Lab, broker: str, **more: Any) -> Settings:
     name = f"shop-{uuid4().hex[:8]}"
     settings = Settings(
         database_url=Schema(name, lab.database_url).url,
@@ -38,6 +46,7 @@ def made(lab: Lab, broker: str) -> Settings:
         shop_session=2.0,
         shop_order_deadline=300.0,
         bank_url="http://127.0.0.1:9",
+        **more,
     )
     migrating.upgrade(settings)
     return settings
