@@ -80,7 +80,7 @@ test-book: setup ## open every page of the built book, and JupyterLab, in headle
 	@REQUIRE_BOOK=1 $(python) -m pytest tests/book $(beside)
 
 bench: setup ## the laboratory's own figures, against their targets
-	@$(python) tools/bench.py
+	@$(python) -m tools.bench
 
 evidence: setup ## run every notebook (or NOTEBOOKS=) ROUNDS=20 times, half of them on busy cores
 	@$(python) -m tools.evidence
@@ -100,9 +100,11 @@ format: setup ## mend formatting of modules and notebooks, strip unchecked outpu
 	@$(python) -m ruff format .
 	@$(python) tools/notebooks.py normalise
 
-lock: setup ## make requirements.txt anew from pyproject.toml
+lock: setup ## make requirements.txt anew from pyproject.toml, and that of the shop's image
 	@$(bin)uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		pyproject.toml --group $(subst $(comma), --group ,$(groups)) -o requirements.txt
+	@$(bin)uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		src/shop/requirements.in --constraint requirements.txt -o src/shop/requirements.txt
 	@for platform in $(platforms); do for version in 3.11 3.13 3.14; do \
 		$(bin)uv pip install --quiet --dry-run --target _build/wheels --only-binary :all: \
 			--python-platform $$platform --python-version $$version -r requirements.txt \

@@ -38,6 +38,7 @@ from shoplab.servers.kafka.setup import set_up
 from shoplab.stack import Stack
 from shoplab.stack.leftovers import left_behind
 from shoplab.waiting import until
+from tools.bench_shop import measure_shop
 
 ROUNDS = 3
 TIME_RATIO, MEMORY_RATIO, STACK_MB, FORK_RATIO = 0.45, 0.5, 350.0, 0.4
@@ -74,6 +75,7 @@ def main() -> int:
         measure_kafka(report, Path(folder, "brokers"))
         measure_service(report)
         measure_load_generator(report)
+        measure_shop(report)
         measure_book(report, Path(folder, "a copy"))
         until(lambda: not left_behind(home_directory()), timeout=30.0)
     print(f"\n{report.missed} targets missed" if report.missed else "\nall targets met")

@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +56,21 @@ SOURCES = (
 )
 """What every notebook runs on, beside the servers and the machine."""
 
+SHOP = tuple(f"src/shop/**/*.{kind}" for kind in ("py", "json", "mako"))
+OPENS_THE_SHOP = re.compile(r"^\s*(from|import) (shop|shoplab\.reference)\b", re.MULTILINE)
+"""The reference application, and how to tell a notebook that runs on it as well."""
+
 
 @dataclass
 class Run:
-    """A notebook, what was kept with the last run of its code, and how this run went."""
+    """A notebook, what was kept with the last run of its code, and how this run went.
+
+    ``depends_on`` is a fingerprint of all that its result depends on, its own code apart.
+    """
 
     path: Path
     last: dict[str, Any] = field(default_factory=dict)
+    depends_on: str = ""
     seconds: float = 0.0
     failure: str = ""
 
@@ -96,12 +103,15 @@ def execute(notebooks: Sequence[Path], *, fresh: bool = False) -> bool:
 
     Each that ran is reported, in the order given. With ``fresh`` all run.
     """
-    depends_on = fingerprint()
-    runs = [Run(path, last_run(path)) for path in notebooks]
-    stale = [run for run in runs if fresh or run.last.get("fingerprint") != depends_on]
+    plain, with_shop = fingerprint(SOURCES), fingerprint((*SOURCES, *SHOP))
+    runs = [
+        Run(path, last_run(path), with_shop if _opens_the_shop(path) else plain)
+        for path in notebooks
+    ]
+    stale = [run for run in runs if fresh or run.last.get("fingerprint") != run.depends_on]
     forget_records([run.number for run in runs if run not in stale])
     if stale:
-        run_all(stale, partial(_keep, depends_on))
+        run_all(stale, _keep)
     for run in stale:
         print(run, flush=True)
     if len(stale) < len(runs):
@@ -125,13 +135,18 @@ def forget_records(numbers: Sequence[str]) -> None:
 # -- what a run depends on ------------------------------------------------------------------------
 
 
-def fingerprint() -> str:
-    """A fingerprint of all that every notebook's result depends on, its own code apart."""
+def fingerprint(sources: Sequence[str]) -> str:
+    """A fingerprint of these sources, the servers and the machine."""
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in SOURCES for path in Path().glob(pattern)):
+    for path in sorted(path for pattern in sources for path in Path().glob(pattern)):
         digest.update(f"{path} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     digest.update(repr([machine(), list(servers())]).encode())
     return digest.hexdigest()
+
+
+def _opens_the_shop(path: Path) -> bool:
+    cells = nbformat.read(path, as_version=4).cells
+    return any(OPENS_THE_SHOP.search(c.source) for c in cells if c.cell_type == "code")
 
 
 def servers() -> Iterator[str]:
@@ -212,9 +227,9 @@ def _run(run: Run, done: Done, progress: _Progress) -> None:
 _keeping = threading.Lock()
 
 
-def _keep(depends_on: str, run: Run, notebook: NotebookNode) -> None:
+def _keep(run: Run, notebook: NotebookNode) -> None:
     facts = {
-        "fingerprint": depends_on,
+        "fingerprint": run.depends_on,
         "execution_seconds": run.seconds,
         "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),

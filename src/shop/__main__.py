@@ -13,7 +13,7 @@ from dishka import AsyncContainer, Scope
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shop import logs, migrating
+from shop import logs, migrating, telemetry
 from shop.broker import Broker
 from shop.database import UnitOfWork
 from shop.inventory.service import Inventory
@@ -23,6 +23,7 @@ from shop.orders.service import FollowOrder
 from shop.payment.service import Payments
 from shop.relay import Relay, pause
 from shop.settings import Settings
+from shop.watch import Watch
 from shop.wiring import wire
 from shop.worker import DEAD, Worker
 
@@ -41,7 +42,7 @@ log = structlog.get_logger()
 def shop(context: click.Context) -> None:
     """An order service. Its settings come from the environment; see settings.py."""
     logs.set_up()
-    if context.invoked_subcommand == "bank":
+    if context.invoked_subcommand in ("bank", "document"):
         return
     try:
         context.obj = Settings()
@@ -94,6 +95,18 @@ def bank(host: str, port: int) -> None:
 
 
 @shop.command()
+def document() -> None:
+    """Write contracts/ anew: what the shop says over HTTP, and by messages."""
+    from shop import documents
+
+    try:
+        for path in documents.write(CONTEXTS, documents.CONTRACTS):
+            click.echo(path)
+    except documents.Incompatible as error:
+        raise click.ClickException(str(error)) from None
+
+
+@shop.command()
 @click.pass_obj
 def relay(settings: Settings) -> None:
     """Send what the outbox holds."""
@@ -102,7 +115,24 @@ def relay(settings: Settings) -> None:
         database, broker = await container.get(AsyncEngine), await container.get(Broker)
         await Relay(database, broker).run(stop)
 
-    run(settings, work)
+    with telemetry.exported("relay"):
+        run(settings, work)
+
+
+@shop.command()
+@click.pass_obj
+def watch(settings: Settings) -> None:
+    """Export how long the oldest of what waits has waited."""
+
+    async def work(container: AsyncContainer, stop: asyncio.Event) -> None:
+        database, broker = await container.get(AsyncEngine), await container.get(Broker)
+        groups = {context: topic for context, (topic, _) in CONTEXTS.items()}
+        watch = Watch(database, broker, groups)
+        telemetry.waiting(lambda: watch.oldest)
+        await watch.run(stop)
+
+    with telemetry.exported("watch"):
+        run(settings, work)
 
 
 @shop.command()
@@ -110,7 +140,8 @@ def relay(settings: Settings) -> None:
 @click.pass_obj
 def worker(settings: Settings, context: str) -> None:
     """Handle the messages of one context."""
-    run(settings, lambda container, stop: work_for(context, settings, container, stop))
+    with telemetry.exported(context):
+        run(settings, lambda container, stop: work_for(context, settings, container, stop))
 
 
 async def work_for(

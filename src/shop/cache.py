@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
+from redis import DriverInfo
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shop.settings import Settings
+from shop.telemetry import calling
 
 PATIENCE = 0.2
 """Seconds for Redis to answer."""
@@ -36,6 +38,8 @@ def client(settings: Settings) -> Redis:
         decode_responses=True,
         socket_timeout=PATIENCE,
         socket_connect_timeout=PATIENCE,
+        # else each new connection reads the client's version from a file, and blocks the event loop
+        driver_info=DriverInfo(),
     )
 
 
@@ -47,7 +51,7 @@ class Cache:
 
     async def get(self, *keys: str) -> list[Any]:
         """What is kept under each key, or None."""
-        found = await self._try(self._redis.mget([self._prefix + key for key in keys]))
+        found = await self._try("MGET", self._redis.mget([self._prefix + key for key in keys]))
         return [None if each is None else json.loads(each) for each in found or [None] * len(keys)]
 
     async def put(self, values: Mapping[str, Any], seconds: int) -> None:
@@ -55,7 +59,7 @@ class Cache:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for key, value in values.items():
                 pipeline.set(self._prefix + key, json.dumps(value), ex=seconds)
-            await self._try(pipeline.execute())
+            await self._try("SET", pipeline.execute())
 
     async def mine(self, key: str, seconds: float) -> bool:
         """Whether nobody else has claimed this key in the last so many seconds; now we have.
@@ -63,11 +67,12 @@ class Cache:
         Without Redis everybody has.
         """
         claim = self._redis.set(self._prefix + key, 1, nx=True, px=int(1000 * seconds))
-        return await self._try(claim, otherwise=True) is not None
+        return await self._try("SET NX", claim, otherwise=True) is not None
 
-    async def _try(self, call: Awaitable[Any], otherwise: Any = None) -> Any:
+    async def _try(self, what: str, call: Awaitable[Any], otherwise: Any = None) -> Any:
         try:
-            return await call
+            with calling("redis", what):
+                return await call
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("Redis does not answer", error=str(error))
             return otherwise

@@ -32,7 +32,7 @@ from sqlalchemy.orm import registry
 from shop import logs
 from shop.messages import Message, sealed
 from shop.settings import Settings
-from shop.telemetry import traceparent
+from shop.telemetry import told, traceparent
 
 metadata = MetaData(
     naming_convention={
@@ -109,6 +109,7 @@ class UnitOfWork:
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
+        self._messages: list[str] = []
 
     async def send(self, *messages: Message, source: str) -> None:
         """Have these messages sent once this unit of work is committed, in this sequence.
@@ -118,6 +119,7 @@ class UnitOfWork:
         records = [sealed(message, source, traceparent()) for message in messages]
         if records:
             await self.session.execute(insert(outbox), [vars(record) for record in records])
+            self._messages += [type(message).__name__ for message in messages]
 
     async def first_time(self, context: str, message_id: str) -> bool:
         """Whether this context has not handled the message yet; from now on it has."""
@@ -133,3 +135,5 @@ class UnitOfWork:
     async def commit(self) -> None:
         """Make all of it true."""
         await self.session.commit()
+        told(self._messages)
+        self._messages = []

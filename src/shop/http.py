@@ -1,7 +1,7 @@
 """The shop's HTTP face: what a customer waits for, and what a platform probes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated
@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from shop import logs
@@ -23,9 +24,11 @@ from shop.orders.domain import InvalidOrder, Order, Status
 from shop.orders.service import PlaceOrder
 from shop.orders.storage import OrderStore
 from shop.settings import Settings
+from shop.telemetry import about
 
-Next = Callable[[Request], Awaitable[Response]]
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.@+-]+$")]
+PROBES = ("/livez", "/readyz")
+NAME = "^[A-Za-z0-9_.@+-]{1,64}$"
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Wanted(BaseModel):
@@ -34,7 +37,9 @@ class Wanted(BaseModel):
     customer_id: Name
     card: Name
     quantities: dict[Name, Annotated[int, Field(ge=1, le=1000)]] = Field(
-        min_length=1, max_length=50
+        min_length=1,
+        max_length=50,
+        json_schema_extra={"additionalProperties": False},  # no article has another kind of name
     )
 
 
@@ -98,6 +103,7 @@ async def place(
         shown = _shown(order)
         await cache.put({f"placed:{idempotency_key}": shown.model_dump()}, REMEMBERED)
     logs.say(order_id=shown.id, customer_id=wanted.customer_id, step="place", outcome="done")
+    about(shown.id)
     response.headers["Location"] = f"/orders/{shown.id}"
     return shown
 
@@ -119,7 +125,7 @@ async def read(
 
 @orders.get("/customers/{customer_id}/orders", responses=UNAVAILABLE)
 async def summaries(
-    customer_id: Annotated[str, Path(pattern=r"^[\w.@+-]{1,64}$")], store: FromDishka[OrderStore]
+    customer_id: Annotated[str, Path(pattern=NAME)], store: FromDishka[OrderStore]
 ) -> list[SummaryShown]:
     """A customer's newest orders."""
     logs.say(customer_id=customer_id)
@@ -146,6 +152,68 @@ def _shown(order: Order) -> OrderShown:
     return OrderShown(id=order.id, status=order.status, reason=order.reason)
 
 
+class Logged:
+    """Leaves a line in the log for each request, by its route: the path may tell who asks."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        with logs.line("Request", method=scope["method"]) as said:
+
+            async def answer(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    said["status"] = message["status"]
+                    said["route"] = getattr(scope.get("route"), "path", "")
+                await send(message)
+
+            await self._app(scope, receive, answer)
+
+
+class WithinLimits:
+    """Turns away what there is no room for, and ends what takes too long: soon, and with a word.
+
+    It is wrapped around the application, so that the deadline cancels the endpoint. A function
+    under ``@app.middleware`` only answers in time: the endpoint has a task of its own and goes on.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._deadline = app, settings.shop_deadline
+        self._room = asyncio.Semaphore(settings.shop_requests)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+        elif self._room.locked():
+            busy = _problem(503, "Too busy. Try again in a moment.", {"Retry-After": "1"})
+            await busy(scope, receive, send)
+        else:
+            async with self._room:
+                await self._in_time(scope, receive, send)
+
+    async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+
+        async def answer(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._app(scope, receive, answer)
+        except TimeoutError:
+            if answered:
+                raise
+            late = _problem(504, "Not done in time. Try again with the same key.")
+            await late(scope, receive, send)
+
+
 def application(container: AsyncContainer, settings: Settings) -> FastAPI:
     """The application. Whatever the container has made is closed at its end."""
 
@@ -159,29 +227,8 @@ def application(container: AsyncContainer, settings: Settings) -> FastAPI:
     app.include_router(orders)
     app.include_router(probes)
     setup_dishka(container, app)
-    room = asyncio.Semaphore(settings.shop_requests)
-
-    @app.middleware("http")
-    async def served(request: Request, call_next: Next) -> Response:
-        """A line in the log for each request, by its route: the path may hold whom it is about."""
-        if request.url.path in ("/livez", "/readyz"):
-            return await call_next(request)
-        with logs.line("Request", method=request.method) as said:
-            response = await within_limits(request, call_next)
-            said["route"] = getattr(request.scope.get("route"), "path", "")
-            said["status"] = response.status_code
-            return response
-
-    async def within_limits(request: Request, call_next: Next) -> Response:
-        """Turn away what there is no room for, and what takes too long: soon, and with a word."""
-        if room.locked():
-            return _problem(503, "Too busy. Try again in a moment.", {"Retry-After": "1"})
-        async with room:
-            try:
-                async with asyncio.timeout(settings.shop_deadline):
-                    return await call_next(request)
-            except TimeoutError:
-                return _problem(504, "Not done in time. Try again with the same key.")
+    app.add_middleware(WithinLimits, settings=settings)
+    app.add_middleware(Logged)
 
     @app.exception_handler(InvalidOrder)
     async def invalid(_request: Request, error: InvalidOrder) -> Response:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event, to_binary_event
 from cloudevents.core.v1.event import CloudEvent
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Message(BaseModel):
@@ -23,7 +23,7 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
     topic: ClassVar[str]
 
-    order_id: str
+    order_id: str = Field(min_length=1)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -51,11 +51,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Envelope:
-    """A message with the CloudEvent's ``id``, and the ``trace`` that it belongs to."""
+    """A message with the CloudEvent's ``id`` and ``time``, and the ``trace`` that it belongs to."""
 
     id: str
     message: Message
     trace: str = ""
+    time: datetime | None = None
 
 
 class Unreadable(ValueError):
@@ -92,4 +93,5 @@ def opened(record: Record) -> Envelope:
         raise Unreadable(f"No message of ours: {error}") from error
     except Exception as error:  # whatever a stranger may have sent
         raise Unreadable(f"{type(error).__name__}: {error}") from error
-    return Envelope(event.get_id(), message, str(event.get_extension("traceparent") or ""))
+    trace = str(event.get_extension("traceparent") or "")
+    return Envelope(event.get_id(), message, trace, event.get_time())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shop.broker import Broker, BrokerUnavailable
 from shop.database import outbox
 from shop.messages import Record
+from shop.telemetry import calling, sent
 from shop.threads import Thread
 
 BATCH = 500
@@ -47,11 +48,11 @@ class Relay:
         try:
             while not stop.is_set():
                 try:
-                    sent = await self.step(lambda records: thread.run(publisher.publish, records))
+                    done = await self.step(lambda records: thread.run(publisher.publish, records))
                 except (BrokerUnavailable, DBAPIError) as error:
                     log.warning("Not sent, to be tried again", error=str(error))
-                    sent = 0
-                if sent < BATCH:
+                    done = 0
+                if done < BATCH:
                     await pause(stop, PAUSE)
         finally:
             await thread.run(publisher.close)
@@ -65,19 +66,22 @@ class Relay:
             oldest = select(outbox).order_by(outbox.c.sequence).limit(BATCH)
             rows = (await transaction.execute(oldest)).all()
             if rows:
-                await publish([Record(r.topic, r.key, r.value, r.headers) for r in rows])
-                for row in rows:
-                    log.info("Sent", **about(row.headers, row.key, row.written_at))
+                records = [Record(r.topic, r.key, r.value, r.headers) for r in rows]
+                with calling("kafka", "publish"):
+                    await publish(records)
+                for record, row in zip(records, rows, strict=True):
+                    sent(record, row.written_at)
+                    log.info("Sent", **about(record, row.written_at))
                 numbers = [row.sequence for row in rows]
                 await transaction.execute(delete(outbox).where(outbox.c.sequence.in_(numbers)))
             return len(rows)
 
 
-def about(headers: Mapping[str, str], order_id: str, written: datetime) -> dict[str, Any]:
+def about(record: Record, written: datetime) -> dict[str, Any]:
     """What the log says of a message that was sent, and how long it had waited for that."""
     waited = datetime.now(UTC) - written
-    said = {"order_id": order_id, "message": headers.get("ce_type", "")}
-    if trace := headers.get("ce_traceparent"):
+    said = {"order_id": record.key, "message": record.headers.get("ce_type", "")}
+    if trace := record.headers.get("ce_traceparent"):
         said["trace_id"] = trace.split("-")[1]
     return said | {"milliseconds": round(1000 * waited.total_seconds(), 1)}
 

@@ -23,7 +23,7 @@ from shoplab.environment import apply_here
 from shoplab.errors import DeadlineError, LabError, ProcessError, SetupError, unforeseen
 from shoplab.measure.history import History
 from shoplab.measure.lag import LagRecording, lag, watch_lag
-from shoplab.measure.load import Body, LoadResult, offer
+from shoplab.measure.load import Body, Headers, LoadResult, offer
 from shoplab.measure.members import assignment, members
 from shoplab.measure.plan import Retry
 from shoplab.measure.records import PATIENCE, read_records
@@ -32,7 +32,7 @@ from shoplab.processes import Job, Limits, Process, Service, Worker, prepare
 from shoplab.processes.carry import function_name
 from shoplab.processes.crashes import CrashPlan, Point
 from shoplab.run import Run
-from shoplab.stack import PrivateCluster, PrivateServer, Stack
+from shoplab.stack import ManagedServers, PrivateCluster, PrivateServer, Stack
 from shoplab.verdicts import Condition, Correction, Decider
 from shoplab.waiting import announced, until
 
@@ -147,6 +147,27 @@ class Lab:
         server = self._stack.private("postgres", max_connections=max_connections)
         self._cells.started(server.program, lambda: True, server.stop)
         return server
+
+    def redis(self) -> PrivateServer:
+        """A Redis of this notebook's own, to break: its ``url`` is for ``redis.Redis.from_url``.
+
+        It ends with the lab.
+        """
+        self._cells.end_earlier()
+        server = self._stack.private("redis")
+        self._cells.started(server.program, lambda: True, server.stop)
+        return server
+
+    def managed(self) -> ManagedServers:
+        """Kafka, Redis and PostgreSQL as a provider offers them: with TLS and passwords.
+
+        Their ``variables`` point a program at them: ``KAFKA_...``, ``REDIS_URL``, ``DATABASE_URL``.
+        They are this notebook's own, and end with the lab.
+        """
+        self._cells.end_earlier()
+        servers = self._stack.managed()
+        self._cells.started(servers.program, lambda: True, servers.stop)
+        return servers
 
     def name(self, base: str) -> str:
         """``base`` with the run's suffix, ``orders-7f3a9c`` say: for keys, groups and tables."""
@@ -302,7 +323,7 @@ class Lab:
         seconds: float | None = None,
         method: str = "GET",
         json: Body = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = None,
         timeout: float = 5.0,
         connections: int = 0,
         arrivals: Literal["constant", "poisson"] = "constant",

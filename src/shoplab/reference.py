@@ -34,6 +34,9 @@ PARTS = {
 }
 """The shop's processes, and how each is started."""
 
+MORE = {"watch": ["watch"]}
+"""Those that it does without, unless they are asked for."""
+
 START = 60.0
 """Seconds for all of them to be ready."""
 
@@ -71,6 +74,7 @@ class ReferenceShop:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._parts, self._environment = parts, dict(environment or {})
         self._logs = TemporaryDirectory(prefix="shop-")
+        self._prepared = False
 
     def __enter__(self) -> Self:
         """Start, and wait until the shop is open."""
@@ -78,6 +82,7 @@ class ReferenceShop:
             self._start("prepare", ["prepare"])
             if self.processes["prepare"].wait(START) != 0:
                 raise self._ended("prepare")
+            self._prepared = True
             del self.processes["prepare"]
             self._start("bank", ["bank", "--port", str(self.bank_port)])
             for part in self._parts:
@@ -97,19 +102,31 @@ class ReferenceShop:
         for process in self.processes.values():
             process.wait()
         self._logs.cleanup()
-        if self.settings.shop_prefix:
+        if self._prepared and self.settings.shop_prefix:
             with suppress(KafkaError):  # a broker that is gone has no topics of ours
                 self._drop_topics()
+
+    def command(self, name: str, arguments: list[str]) -> list[str]:
+        """How a part is started; a tool may put something in between, a profiler say."""
+        return [sys.executable, "-m", "shop", *arguments]
 
     def start(self, part: str) -> None:
         """Start a part, for the first time or again."""
         port = ["--port", str(self.port)] if part == "api" else []
-        self._start(part, [*PARTS[part], *port])
+        self._start(part, [*(PARTS | MORE)[part], *port])
 
     def end(self, part: str, number: signal.Signals = signal.SIGTERM) -> int:
         """End a part by a signal; its exit status."""
         self.processes[part].send_signal(number)
         return self.processes[part].wait(30)
+
+    def halt(self, part: str) -> None:
+        """Let a part, or the bank, stand still: it is alive, and does nothing."""
+        self.processes[part].send_signal(signal.SIGSTOP)
+
+    def resume(self, part: str) -> None:
+        """Let it go on."""
+        self.processes[part].send_signal(signal.SIGCONT)
 
     def dead(self) -> list[str]:
         """The parts that run no more."""
@@ -157,7 +174,7 @@ class ReferenceShop:
     def _start(self, name: str, arguments: list[str]) -> None:
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "shop", *arguments],
+                self.command(name, arguments),
                 env=os.environ | variables(self.settings) | self._environment,
                 stdout=log,
                 stderr=log,

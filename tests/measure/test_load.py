@@ -219,6 +219,19 @@ def test_bodies_are_made_for_each_index() -> None:
     assert sent[9:] == [{"same": True}] * 2
 
 
+def test_headers_are_made_for_each_index_or_are_the_same_for_all() -> None:
+    seen: list[str] = []
+
+    async def handler(head: str, _body: bytes, writer: asyncio.StreamWriter) -> None:
+        seen.extend(line.split(": ")[1] for line in head.splitlines() if line.startswith("Key"))
+        await answer(writer)
+
+    with server(handler) as url:
+        offer(url, rate=50, count=3, headers=lambda index: {"Key": f"order-{index}"})
+        offer(url, rate=50, count=2, headers={"Key": "always"})
+    assert sorted(seen) == ["always", "always", "order-0", "order-1", "order-2"]
+
+
 def test_a_load_ends_at_its_seconds() -> None:
     async def at_once(head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
         await answer(writer)

@@ -76,6 +76,14 @@ def test_what_has_run_does_not_run_again(course: Course, monkeypatch: pytest.Mon
     assert course.executed() == (True, [])
 
 
+def test_a_change_of_the_shop_runs_who_opens_it(course: Course) -> None:
+    course.write(course.paths[1], "if False:\n    from shop.settings import Settings")
+    course.executed()
+    Path("src", "shop").mkdir()
+    Path("src", "shop", "settings.py").touch()
+    assert course.executed() == (True, ["01-2"])
+
+
 def test_prose_alone_makes_nothing_run(course: Course) -> None:
     course.executed()
     notebook = nbformat.read(course.paths[0], as_version=4)

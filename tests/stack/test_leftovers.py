@@ -32,7 +32,8 @@ def sleeper() -> Iterator[object]:
     def start(**environment: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(["sleep", "60"], env=os.environ | environment)
         started.append(process)
-        until(lambda: psutil.Process(process.pid).name() == "sleep")
+        # it has its name a moment before its environment can be read
+        until(lambda: environment.items() <= psutil.Process(process.pid).environ().items())
         return process
 
     yield start

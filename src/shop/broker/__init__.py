@@ -5,10 +5,25 @@ The adapters block, as their clients do; an event loop calls them in a thread (`
 
 from __future__ import annotations
 
-from shop.broker.port import Broker, BrokerUnavailable, Publisher, Received, Subscriber
+from shop.broker.port import (
+    Broker,
+    BrokerUnavailable,
+    Onlooker,
+    Publisher,
+    Received,
+    Subscriber,
+)
 from shop.settings import Settings
 
-__all__ = ["Broker", "BrokerUnavailable", "Publisher", "Received", "Subscriber", "broker"]
+__all__ = [
+    "Broker",
+    "BrokerUnavailable",
+    "Onlooker",
+    "Publisher",
+    "Received",
+    "Subscriber",
+    "broker",
+]
 
 
 def broker(settings: Settings) -> Broker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from shop.broker.port import BrokerUnavailable, Received
@@ -14,6 +14,9 @@ from shop.settings import Settings
 
 WAIT = 10.0
 """Seconds for what is sent to be acknowledged."""
+
+LOOK = 2.0
+"""Seconds for an answer, and for a record that is there to come."""
 
 NAMES = {
     "bootstrap_servers": "bootstrap.servers",
@@ -62,6 +65,10 @@ class ConfluentBroker:
     def subscriber(self, group: str, topics: Sequence[str]) -> _Subscriber:
         """See ``Broker``."""
         return _Subscriber(self._settings, group, topics)
+
+    def onlooker(self, group: str, topic: str) -> _Onlooker:
+        """See ``Broker``."""
+        return _Onlooker(self._settings, group, topic)
 
 
 class _Publisher:
@@ -136,6 +143,41 @@ class _Subscriber:
     def close(self) -> None:
         """See ``Subscriber``."""
         self._consumer.close()
+
+
+class _Onlooker:
+    def __init__(self, settings: Settings, group: str, topic: str) -> None:
+        self._topic = settings.shop_prefix + topic
+        # its offsets are asked for; the group is not joined
+        options = {"group.id": settings.shop_prefix + group, "enable.auto.commit": False}
+        # a fetch that waits for more would keep the next question waiting, too
+        options |= {"auto.offset.reset": "earliest", "fetch.wait.max.ms": 10}
+        self._consumer = Consumer(_options(settings) | options)
+
+    def oldest(self) -> float | None:
+        """See ``Onlooker``."""
+        try:
+            topic = self._consumer.list_topics(self._topic, timeout=LOOK).topics[self._topic]
+            times = [self._time(TopicPartition(self._topic, number)) for number in topic.partitions]
+        except KafkaException as error:
+            raise BrokerUnavailable(str(error)) from error
+        return min((time for time in times if time is not None), default=None)
+
+    def close(self) -> None:
+        """See ``Onlooker``."""
+        self._consumer.close()
+
+    def _time(self, partition: TopicPartition) -> float | None:
+        """When the first record came that is not committed."""
+        [committed] = self._consumer.committed([partition], timeout=LOOK)
+        begin, end = self._consumer.get_watermark_offsets(partition, timeout=LOOK)
+        done = max(begin, committed.offset)  # without a commit the offset is below 0
+        if done == end:
+            return None
+        self._consumer.assign([TopicPartition(self._topic, partition.partition, done)])
+        found = self._consumer.poll(LOOK)
+        self._consumer.unassign()
+        return None if found is None or found.error() else found.timestamp()[1] / 1000
 
 
 def _text(value: str | bytes | None) -> str:

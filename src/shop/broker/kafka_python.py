@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import CommitFailedError, KafkaError, TopicAlreadyExistsError
 
@@ -15,6 +15,9 @@ from shop.settings import Settings
 
 WAIT = 10.0
 """Seconds for what is sent to be acknowledged, and for a client to close."""
+
+LOOK = 2.0
+"""Seconds for a record that is there to come."""
 
 
 class KafkaPythonBroker:
@@ -47,6 +50,10 @@ class KafkaPythonBroker:
     def subscriber(self, group: str, topics: Sequence[str]) -> _Subscriber:
         """See ``Broker``."""
         return _Subscriber(self._settings, group, topics)
+
+    def onlooker(self, group: str, topic: str) -> _Onlooker:
+        """See ``Broker``."""
+        return _Onlooker(self._settings, group, topic)
 
 
 class _Publisher:
@@ -123,3 +130,40 @@ class _Subscriber:
             headers,
         )
         return Received(record, found.partition, found.offset)
+
+
+class _Onlooker:
+    def __init__(self, settings: Settings, group: str, topic: str) -> None:
+        self._topic = settings.shop_prefix + topic
+        self._consumer = KafkaConsumer(
+            group_id=settings.shop_prefix + group,  # its offsets are asked for; it is not joined
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=1,
+            max_partition_fetch_bytes=1,  # a broker sends one batch all the same
+            **settings.kafka(),
+        )
+
+    def oldest(self) -> float | None:
+        """See ``Onlooker``."""
+        try:
+            numbers = self._consumer.partitions_for_topic(self._topic) or ()
+            times = [self._time(TopicPartition(self._topic, number)) for number in numbers]
+        except KafkaError as error:
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+        return min((time for time in times if time is not None), default=None)
+
+    def close(self) -> None:
+        """See ``Onlooker``."""
+        self._consumer.close(autocommit=False)
+
+    def _time(self, partition: TopicPartition) -> float | None:
+        """When the first record came that is not committed."""
+        self._consumer.assign([partition])
+        begin = self._consumer.beginning_offsets([partition])[partition]
+        done = max(begin, self._consumer.committed(partition) or 0)
+        if done == self._consumer.end_offsets([partition])[partition]:
+            return None
+        self._consumer.seek(partition, done)
+        found = self._consumer.poll(timeout_ms=int(1000 * LOOK)).get(partition)
+        return found[0].timestamp / 1000 if found else None

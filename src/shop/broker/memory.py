@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ class MemoryBroker:
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Record]] = defaultdict(list)
+        self.times: dict[str, list[float]] = defaultdict(list)
         self.committed: dict[tuple[str, str], int] = defaultdict(int)
         self.changed = threading.Condition()
         self.down = False
@@ -32,6 +34,10 @@ class MemoryBroker:
         """See ``Broker``."""
         return _Subscriber(self, group, topics)
 
+    def onlooker(self, group: str, topic: str) -> _Onlooker:
+        """See ``Broker``."""
+        return _Onlooker(self, group, topic)
+
     def answer(self) -> None:
         """Raise ``BrokerUnavailable`` while it is down."""
         if self.down:
@@ -48,6 +54,7 @@ class _Publisher:
         with self._broker.changed:
             for record in records:
                 self._broker.topics[record.topic].append(record)
+                self._broker.times[record.topic].append(time.time())
             self._broker.changed.notify_all()
 
     def close(self) -> None:
@@ -83,3 +90,19 @@ class _Subscriber:
             if take:
                 self._next[topic] = len(records)
         return found
+
+
+class _Onlooker:
+    def __init__(self, broker: MemoryBroker, group: str, topic: str) -> None:
+        self._broker, self._group, self._topic = broker, group, topic
+
+    def oldest(self) -> float | None:
+        """See ``Onlooker``."""
+        self._broker.answer()
+        waiting = self._broker.times[self._topic][
+            self._broker.committed[self._group, self._topic] :
+        ]
+        return min(waiting, default=None)
+
+    def close(self) -> None:
+        """See ``Onlooker``."""

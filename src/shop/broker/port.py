@@ -52,6 +52,19 @@ class Subscriber(Protocol):
         """Leave the group, so that the others take over now."""
 
 
+class Onlooker(Protocol):
+    """Sees how far a group has come in a topic, without being one of it; in one thread."""
+
+    def oldest(self) -> float | None:
+        """When the oldest record came that the group is not done with; None where it has done all.
+
+        In seconds since the epoch. Raises ``BrokerUnavailable``.
+        """
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
 class Broker(Protocol):
     """A broker."""
 
@@ -63,3 +76,6 @@ class Broker(Protocol):
 
     def subscriber(self, group: str, topics: Sequence[str]) -> Subscriber:
         """Somebody who reads for this group, from the beginning if the group is new."""
+
+    def onlooker(self, group: str, topic: str) -> Onlooker:
+        """Somebody who sees how far this group has come."""

@@ -5,14 +5,23 @@ from sqlalchemy import create_engine
 
 from shop.database import address, metadata
 
+# What waits for a lock makes all others wait behind it; better to give up and try again.
+LIMITS = {"lock_timeout": "3s", "statement_timeout": "60s"}
+
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", literal_binds=True, target_metadata=metadata)
+    context.configure(
+        dialect_name="postgresql",
+        literal_binds=True,
+        target_metadata=metadata,
+        transaction_per_migration=True,
+    )
+    for name, value in LIMITS.items():
+        context.execute(f"SET {name} = '{value}'")
     with context.begin_transaction():
         context.run_migrations()
 else:
-    # What waits for a lock makes all others wait behind it; better to give up and try again.
     settings = context.config.attributes["settings"]
-    database = create_engine(address(settings, lock_timeout="3s"))
+    database = create_engine(address(settings, **LIMITS))
     with database.connect() as connection:
         context.configure(
             connection=connection, target_metadata=metadata, transaction_per_migration=True

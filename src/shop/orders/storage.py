@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
+    CheckConstraint,
     Column,
     DateTime,
     ForeignKey,
@@ -46,7 +47,12 @@ lines = Table(
     Column("order_id", ForeignKey("orders.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("sku", Text, nullable=False),
-    Column("quantity", Integer, nullable=False),
+    Column(
+        "quantity",
+        Integer,
+        CheckConstraint("quantity > 0", name="order_lines_quantity_check"),
+        nullable=False,
+    ),
     Column("price", Integer, nullable=False),
 )
 
@@ -79,11 +85,14 @@ class Summary:
     total: int
 
 
+# The orders are picked first, and only theirs are the lines that are read and added up. Joined and
+# grouped, the lines of all that a customer has ever ordered would be.
 SUMMARIES = text("""
-    SELECT id, status, placed_at, sum(quantity * price) AS total
-    FROM orders JOIN order_lines ON order_id = id
+    SELECT id, status, placed_at,
+        (SELECT sum(quantity * price) FROM order_lines WHERE order_id = id) AS total
+    FROM orders
     WHERE customer_id = :customer_id
-    GROUP BY id ORDER BY placed_at DESC LIMIT :limit
+    ORDER BY placed_at DESC LIMIT :limit
 """)
 
 

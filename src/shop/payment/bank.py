@@ -11,13 +11,23 @@ import stamina
 
 from shop.errors import Unavailable
 from shop.payment.service import Decision
+from shop.telemetry import calling
 
 
 class HttpBank:
-    """A ``Bank``. At most ``at_a_time`` questions are open at the same time."""
+    """A ``Bank``. At most ``at_a_time`` questions are open at the same time.
 
-    def __init__(self, url: str, deadline: float, at_a_time: int) -> None:
-        self._client = httpx2.AsyncClient(base_url=url, timeout=deadline / 2)
+    A test gives another ``transport``: a bank in its own process.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        deadline: float,
+        at_a_time: int,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._client = httpx2.AsyncClient(base_url=url, timeout=deadline / 2, transport=transport)
         self._deadline, self._room = deadline, asyncio.Semaphore(at_a_time)
 
     async def __aenter__(self) -> Self:
@@ -50,7 +60,7 @@ class HttpBank:
                 async for attempt in stamina.retry_context(
                     on=again, attempts=3, wait_initial=0.1, timeout=self._deadline
                 ):
-                    with attempt:
+                    with attempt, calling("bank", path):
                         answer = await self._client.post(f"/{path}", json=body)
                         answer.raise_for_status()
         except (httpx2.HTTPError, TimeoutError) as error:

@@ -74,7 +74,7 @@ async def send(plan: Plan) -> Sent:
         connector=connector,
         timeout=aiohttp.ClientTimeout(),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Content-Type": "application/json"} | plan.headers,
+        headers={"Content-Type": "application/json"},
     ) as session:
         # aiohttp sends an idempotent request again when a kept-alive connection breaks under it.
         # That would hide a reset, and the service would see more requests than were offered.
@@ -91,12 +91,13 @@ async def send(plan: Plan) -> Sent:
             due = start + plan.due[index]
             sent.lateness[index] = loop.time() - due
             body = plan.bodies[index % len(plan.bodies)] if plan.bodies else None
+            headers = plan.headers[index % len(plan.headers)] if plan.headers else None
             last = due + plan.timeout
             budget.pay_in()
             while True:
                 sent.tries[index] += 1
                 deadline = min(last, max(due, loop.time()) + plan.retry.patience)
-                sent.outcomes[index] = await outcome(session, plan, body, deadline)
+                sent.outcomes[index] = await outcome(session, plan, body, headers, deadline)
                 if sent.outcomes[index].startswith("2") or sent.tries[index] == plan.retry.tries:
                     break
                 pause = pauses.uniform(0, plan.retry.backoff * 2 ** sent.tries[index])
@@ -121,13 +122,19 @@ async def send(plan: Plan) -> Sent:
 
 
 async def outcome(
-    session: aiohttp.ClientSession, plan: Plan, body: str | None, deadline: float
+    session: aiohttp.ClientSession,
+    plan: Plan,
+    body: str | None,
+    headers: dict[str, str] | None,
+    deadline: float,
 ) -> str:
     """Send one request, read the whole answer, and name what became of it."""
     try:
         async with (
             asyncio.timeout_at(deadline),
-            session.request(plan.method, plan.url, data=body, allow_redirects=False) as answer,
+            session.request(
+                plan.method, plan.url, data=body, headers=headers, allow_redirects=False
+            ) as answer,
         ):
             await answer.read()
             return str(answer.status)

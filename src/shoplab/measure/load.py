@@ -36,6 +36,7 @@ LATENESS_BOUND = 0.010
 START_ALLOWANCE = 30.0
 """Seconds a busy machine may take to start the generator and to read its records."""
 
+Headers = Mapping[str, str] | Callable[[int], Mapping[str, str]] | None
 Body = Mapping[str, Any] | Sequence[Any] | Callable[[int], Any] | None
 
 
@@ -168,7 +169,7 @@ def offer(
     seconds: float | None = None,
     method: str = "GET",
     json: Body = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Headers = None,
     timeout: float = 5.0,
     connections: int = 0,
     arrivals: Literal["constant", "poisson"] = "constant",
@@ -178,8 +179,9 @@ def offer(
     """Offer ``rate`` requests a second to a local HTTP service, until ``count`` or ``seconds``.
 
     ``json`` is the body: one value for every request, a list used in turn, or a function of the
-    request's index. ``timeout`` is in seconds from the due time. ``connections`` limits those open
-    at once (0: no limit); a request that waits for one has left its caller, so the wait is latency.
+    request's index; ``headers`` are the same for every request, or a function of its index too.
+    ``timeout`` is in seconds from the due time. ``connections`` limits those open at once (0: no
+    limit); a request that waits for one has left its caller, so the wait is latency.
     ``arrivals`` spaces the requests evenly, or at random with the same mean (Poisson, by ``seed``).
     With ``retry`` customers lose patience and try again, until ``timeout`` at the latest.
 
@@ -193,9 +195,10 @@ def offer(
             next_step="give at least one try, some patience, and a backoff of 0 or more",
         )
     due = _schedule(rate, count, seconds, arrivals, seed)
-    bodies = [jsonlib.dumps(body) for body in _bodies(json, len(due))]
+    bodies = [jsonlib.dumps(body) for body in _for_each(json, len(due))]
+    sent_with = [dict(each) for each in _for_each(headers, len(due))]
     patient = retry or Retry(tries=1, patience=timeout)
-    plan = Plan(url, method, due, bodies, dict(headers or {}), timeout, connections, patient, seed)
+    plan = Plan(url, method, due, bodies, sent_with, timeout, connections, patient, seed)
     limit = due[-1] + timeout + START_ALLOWANCE
     try:
         done = subprocess.run(
@@ -263,12 +266,12 @@ def _schedule(
     return list(itertools.accumulate(source.expovariate(rate) for _ in range(number)))
 
 
-def _bodies(json: Body, count: int) -> list[Any]:
-    if json is None:
+def _for_each(given: Body | Headers, count: int) -> list[Any]:
+    if given is None:
         return []
-    if callable(json):
-        return [json(index) for index in range(count)]
-    return list(json) if isinstance(json, Sequence) and not isinstance(json, str) else [json]
+    if callable(given):
+        return [given(index) for index in range(count)]
+    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
 
 
 def _percentile(seconds: NDArray[np.float64], percent: float) -> float:

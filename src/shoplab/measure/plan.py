@@ -33,7 +33,8 @@ class Retry:
 class Plan:
     """What to send and when. ``due`` holds seconds since the start, in ascending order.
 
-    ``bodies`` are JSON texts, used in turn; an empty list sends none. ``timeout`` is in seconds
+    ``bodies`` are JSON texts, used in turn as ``headers`` are; an empty list sends none.
+    ``timeout`` is in seconds
     from the due time. ``connections`` limits the connections open at once; 0 sets no limit.
     ``seed`` is that of the pauses before a further try.
     """
@@ -42,7 +43,7 @@ class Plan:
     method: str
     due: list[float]
     bodies: list[str]
-    headers: dict[str, str]
+    headers: list[dict[str, str]]
     timeout: float
     connections: int
     retry: Retry

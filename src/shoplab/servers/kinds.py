@@ -65,9 +65,16 @@ def _rabbitmq(directory: Path, home: Path) -> Startable:
     return RabbitMQ(directory, home)
 
 
+def _managed(directory: Path, home: Path) -> Startable:
+    from shoplab.servers.managed.servers import Managed
+
+    return Managed(directory, home)
+
+
 _MAKERS: dict[str, Callable[..., Startable]] = {
     "kafka": _kafka,
     "redis": _redis,
     "postgres": _postgres,
     "rabbitmq": _rabbitmq,
+    "managed": _managed,
 }

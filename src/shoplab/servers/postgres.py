@@ -205,19 +205,15 @@ class Postgres(Server):
     def check(self) -> None:
         """Write a row and read it back, from this server and not from one that was left behind."""
         import psycopg  # takes longer to import than the supervisor to start
+        from psycopg.conninfo import make_conninfo
 
         lock = self.data / "postmaster.pid"
         holder = lock.read_text().partition("\n")[0] if lock.exists() else "nobody"
         if holder != str(self.pid):
             raise NotReady(f"its data directory is held by {holder}")
         try:
-            with psycopg.connect(
-                host=str(self.sockets),
-                port=PORT,
-                user="postgres",
-                dbname="postgres",
-                connect_timeout=2,
-            ) as connection:
+            where = make_conninfo(host=str(self.sockets), port=PORT, **self.login())
+            with psycopg.connect(where, connect_timeout=2) as connection:
                 connection.execute("CREATE TEMPORARY TABLE ready (answer int)")
                 connection.execute("INSERT INTO ready VALUES (1)")
                 row = connection.execute("SELECT answer FROM ready").fetchone()
@@ -225,6 +221,10 @@ class Postgres(Server):
             raise NotReady(str(error).strip()) from error
         if row != (1,):
             raise NotReady(f"it answers {row}")
+
+    def login(self) -> Settings:
+        """As whom a client comes, and to which database."""
+        return {"user": "postgres", "dbname": "postgres"}
 
     def settings(self) -> Settings:
         """``url``, for SQLAlchemy's ``create_engine``."""

@@ -9,6 +9,6 @@
 and runs in a process of its own; a ``lease`` is the open connection between the two.
 """
 
-from shoplab.stack.client import PrivateCluster, PrivateServer, Stack
+from shoplab.stack.client import ManagedServers, PrivateCluster, PrivateServer, Stack
 
-__all__ = ["PrivateCluster", "PrivateServer", "Stack"]
+__all__ = ["ManagedServers", "PrivateCluster", "PrivateServer", "Stack"]

@@ -94,8 +94,15 @@ class Stack:
             )
         return PrivateCluster(*self._start("kafka", f"{brokers} Kafka brokers", brokers=brokers))
 
+    def managed(self) -> ManagedServers:
+        """Kafka, Redis and PostgreSQL of one's own, as a provider offers them.
+
+        They end with this stack at the latest.
+        """
+        return ManagedServers(*self._start("managed", "servers with TLS and passwords"))
+
     def private(self, kind: str, **options: Any) -> PrivateServer:
-        """A server of one's own ("postgres", "rabbitmq"); it ends with this stack at the latest."""
+        """A server of one's own, such as "postgres"; it ends with this stack at the latest."""
         return PrivateServer(*self._start(kind, kind, **options))
 
     def _start(self, kind: str, what: str, **options: Any) -> tuple[Lease, Private]:
@@ -211,6 +218,14 @@ class PrivateServer(_Own):
     def alive(self) -> bool:
         """Whether the server's process is there, halted or not."""
         return self.pid is not None
+
+
+class ManagedServers(_Own):
+    """Servers that want TLS and passwords: ``variables`` point a program at them."""
+
+    def __init__(self, lease: Lease, made: Private) -> None:
+        super().__init__(lease, made)
+        self.variables = made["settings"]
 
 
 class PrivateCluster(_Own):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -27,10 +28,10 @@ def settings(lab: Lab) -> Settings:
     return made(lab, "kafka-python")
 
 
-@pytest.fixture(scope="session")
-def make() -> Callable[..., Settings]:
-    """Makes further settings."""
-    return made
+@pytest.fixture(scope="module")
+def fresh(lab: Lab) -> Callable[..., Settings]:
+    """Settings with tables and topics that are new, for a client of the broker."""
+    return partial(made, lab)
 
 
 def made(lab: Lab, broker: str, **more: Any) -> Settings:

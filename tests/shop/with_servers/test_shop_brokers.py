@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, sleep, time
 from uuid import uuid4
 
 import pytest
@@ -92,3 +92,25 @@ def test_each_group_reads_all(of_a_kind: Broker, topic: str) -> None:
         subscriber = of_a_kind.subscriber(group, [topic])
         assert len(read(subscriber, 4)) == 4
         subscriber.close()
+
+
+def test_an_onlooker_sees_since_when_the_oldest_waits_and_disturbs_nobody(
+    of_a_kind: Broker, topic: str
+) -> None:
+    onlooker = of_a_kind.onlooker("watched", topic)
+    assert onlooker.oldest() is None
+    before = time()
+    publish(of_a_kind, records(topic, 6))
+    between = time()
+    assert before - 1 < (onlooker.oldest() or 0) < between + 1
+    subscriber = of_a_kind.subscriber("watched", [topic])
+    assert len(read(subscriber, 6)) == 6
+    assert (onlooker.oldest() or 0) < between + 1
+    subscriber.commit()
+    assert onlooker.oldest() is None
+    sleep(1.1)
+    publish(of_a_kind, records(topic, 1))
+    assert (onlooker.oldest() or 0) > between + 1
+    assert len(read(subscriber, 1)) == 1
+    subscriber.close()
+    onlooker.close()

@@ -54,9 +54,9 @@ def lines_of(shop: ReferenceShop) -> list[dict[str, Any]]:
 
 
 def test_what_is_personal_or_secret_is_in_no_line_of_a_run_that_fails(
-    lab: Lab, make: Callable[..., Settings]
+    lab: Lab, fresh: Callable[..., Settings]
 ) -> None:
-    settings = make(lab, "kafka-python", shop_log_key=KEY)
+    settings = fresh("kafka-python", shop_log_key=KEY)
     with ReferenceShop(settings) as shop:
         forbid(shop, "orders", "status = 'cancelled'")  # a row with customer and card
         who = {"customer": CUSTOMER, "card": CARD}
@@ -80,7 +80,9 @@ def test_what_is_personal_or_secret_is_in_no_line_of_a_run_that_fails(
     assert "amount" in whole
     assert "Traceback" in whole
     placed = {
-        line["order_id"] for line in lines if line.get("customer_id") == pseudonym(CUSTOMER, KEY)
+        line.get("order_id")
+        for line in lines
+        if line.get("customer_id") == pseudonym(CUSTOMER, KEY)
     }
     assert order in placed
 
@@ -102,8 +104,8 @@ def test_an_error_of_the_database_is_told_without_the_row(settings: Settings) ->
     assert [each for each in (CUSTOMER, CARD) if each in told] == []
 
 
-def test_each_step_of_an_order_leaves_a_line(lab: Lab, make: Callable[..., Settings]) -> None:
-    with ReferenceShop(make(lab, "confluent", shop_log_key=KEY)) as shop:
+def test_each_step_of_an_order_leaves_a_line(fresh: Callable[..., Settings]) -> None:
+    with ReferenceShop(fresh("confluent", shop_log_key=KEY)) as shop:
         order = shop.place(str(uuid4()), lamp=1).json()["id"]
         assert shop.ended([order]) == ["shipped"]
         until(lambda: logs_of(shop).count("OrderShipped") == 1)

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shop.inventory.events import Pack, Release, Reserve, Ship, Unpack
 from shop.orders.domain import PIVOT, STEPS, Answer, Instruction, InvalidOrder, Line, Order, Status
+from shop.orders.service import command
+from shop.payment.events import Authorise, Capture, Void
 
 
 def placed(*lines: Line) -> Order:
@@ -27,10 +30,34 @@ def test_the_total_is_what_all_lines_cost_together() -> None:
 
 @pytest.mark.parametrize("quantities", [[], [0], [2, -1]])
 def test_an_order_of_nothing_is_none(quantities: list[int]) -> None:
-    order = placed()
-    order.lines = [Line("lamp", quantity, 4900) for quantity in quantities]
-    with pytest.raises(InvalidOrder, match="one line or more"):
+    order = Order("1", "mary", "tok_1", "key", datetime(2026, 11, 27, tzinfo=UTC))
+    order.lines += [Line("lamp", quantity, 4900) for quantity in quantities]
+    with pytest.raises(InvalidOrder) as refused:
         order.begin()
+    assert str(refused.value) == "An order has one line or more, each for one article or more."
+
+
+def test_an_order_of_one_article_is_one() -> None:
+    assert placed(Line("lamp", 1, 4900)).begin() == Instruction(STEPS[0])
+
+
+def test_customers_and_the_database_have_words_for_how_far_it_is() -> None:
+    assert list(Status) == ["placed", "confirmed", "shipped", "cancelling", "cancelled"]
+    assert (placed().status, placed().step, placed().reason) == ("placed", 0, "")
+
+
+def test_every_step_has_a_command_and_so_has_the_way_back_to_the_pivot() -> None:
+    order = placed(Line("lamp", 1, 4900), Line("rug", 1, 8900), Line("lamp", 2, 4900))
+    told = [command(order, Instruction(step)) for step in STEPS]
+    undone = [command(order, Instruction(step, undo=True)) for step in STEPS[:PIVOT]]
+    assert told == [
+        Reserve(order_id="1", quantities={"lamp": 3, "rug": 1}),
+        Authorise(order_id="1", amount=23600, card="tok_1"),
+        Pack(order_id="1"),
+        Capture(order_id="1"),
+        Ship(order_id="1"),
+    ]
+    assert undone == [Release(order_id="1"), Void(order_id="1"), Unpack(order_id="1")]
 
 
 def test_every_step_is_done_in_its_sequence_and_then_the_order_is_shipped() -> None:

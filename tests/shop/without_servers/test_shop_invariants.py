@@ -7,7 +7,8 @@ from collections import defaultdict
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from shop_doubles import (
+
+from shop.doubles import (
     BankDouble,
     Died,
     FixedPrices,
@@ -18,7 +19,6 @@ from shop_doubles import (
     MemoryUnit,
     now,
 )
-
 from shop.errors import Unavailable
 from shop.inventory.service import Inventory
 from shop.messages import Record, opened
