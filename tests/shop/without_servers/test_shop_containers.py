@@ -6,7 +6,8 @@ import ast
 import json
 import re
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ def test_what_is_copied_is_there_and_what_seldom_changes_comes_first() -> None:
     assert names.index("RUN") < len(names) - 1 - names[::-1].index("COPY")
 
 
+NOT_THEIRS = {*sys.stdlib_module_names, "shop", "starlette"}  # FastAPI's face is partly Starlette's
+
+
 def names(text: str) -> set[str]:
     found = re.findall(r"(?m)^([A-Za-z0-9_.-]+)", text)
     return {re.sub(r"[-_.]+", "-", name).lower() for name in found}
@@ -83,15 +87,18 @@ def test_its_packages_are_what_the_shop_imports() -> None:
                 imported |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module)
-    modules = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names - {"shop"}
+    theirs = {n for n in imported if n.partition(".")[0] not in NOT_THEIRS}
     wanted = names((FOLDER / "requirements.in").read_text())
+    home = {
+        str(distribution(name).locate_file(file)): name
+        for name in wanted
+        for file in distribution(name).files or ()
+    }
+    found = {module: find_spec(module) for module in theirs}
+    origins = {module: spec.origin for module, spec in found.items() if spec and spec.has_location}
+    assert {module for module, origin in origins.items() if origin not in home} == set()
     found_by_name = {"psycopg", "greenlet"}  # by SQLAlchemy
-    assert wanted >= found_by_name
-    of = packages_distributions()
-    for module in modules:
-        assert wanted & {name for each in of[module] for name in names(each)}, module
-    theirs = {name for module in modules for each in of[module] for name in names(each)}
-    assert wanted - found_by_name <= theirs
+    assert wanted - found_by_name == {home[origin] for origin in origins.values()}
 
 
 def test_its_lock_is_a_part_of_the_courses() -> None:
