@@ -100,9 +100,11 @@ format: setup ## mend formatting of modules and notebooks, strip unchecked outpu
 	@$(python) -m ruff format .
 	@$(python) tools/notebooks.py normalise
 
-lock: setup ## make requirements.txt anew from pyproject.toml
+lock: setup ## make requirements.txt anew from pyproject.toml, and that of the shop's image
 	@$(bin)uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		pyproject.toml --group $(subst $(comma), --group ,$(groups)) -o requirements.txt
+	@$(bin)uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		src/shop/requirements.in --constraint requirements.txt -o src/shop/requirements.txt
 	@for platform in $(platforms); do for version in 3.11 3.13 3.14; do \
 		$(bin)uv pip install --quiet --dry-run --target _build/wheels --only-binary :all: \
 			--python-platform $$platform --python-version $$version -r requirements.txt \

@@ -80,7 +80,9 @@ def test_what_is_personal_or_secret_is_in_no_line_of_a_run_that_fails(
     assert "amount" in whole
     assert "Traceback" in whole
     placed = {
-        line["order_id"] for line in lines if line.get("customer_id") == pseudonym(CUSTOMER, KEY)
+        line.get("order_id")
+        for line in lines
+        if line.get("customer_id") == pseudonym(CUSTOMER, KEY)
     }
     assert order in placed
 

@@ -22,6 +22,9 @@ from shop.wiring import wire
 pytestmark = pytest.mark.server
 
 
+GENERATION = {"deterministic": True, "max-examples": 20}
+
+
 class OneForAll:
     """``Prices`` that know any article, so that what the document allows is an order."""
 
@@ -45,7 +48,7 @@ def app(settings: Settings) -> Iterator[FastAPI]:
 
 def asked(app: FastAPI, **config: Any) -> tuple[list[str], set[tuple[str, int]]]:
     """What does not keep to the document, and how each operation has answered."""
-    config = {"seed": 1, "generation": {"deterministic": True, "max-examples": 20}} | config
+    config = {"seed": 1, "cache": {"enabled": False}, "generation": GENERATION} | config
     schema = schemathesis.openapi.from_asgi(
         "/openapi.json", app, config=SchemathesisConfig.from_dict(config)
     )

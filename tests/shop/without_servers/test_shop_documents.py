@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema.validators import validator_for
 from schemathesis.specs.openapi.definitions import OPENAPI_31
-from shop_doubles import (
+
+from shop import documents
+from shop.__main__ import CONTEXTS, shop
+from shop.doubles import (
     BankDouble,
     FixedPrices,
     MemoryDatabase,
@@ -25,9 +28,6 @@ from shop_doubles import (
     MemoryUnit,
     now,
 )
-
-from shop import documents
-from shop.__main__ import CONTEXTS, shop
 from shop.inventory.service import Inventory
 from shop.messages import KNOWN, Message, Record, opened, sealed
 from shop.orders.service import FollowOrder, PlaceOrder

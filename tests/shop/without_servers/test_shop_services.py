@@ -6,7 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from shop_doubles import (
+
+from shop.doubles import (
     BankDouble,
     FixedPrices,
     MemoryDatabase,
@@ -16,7 +17,6 @@ from shop_doubles import (
     MemoryUnit,
     now,
 )
-
 from shop.inventory.events import Pack, Release, Reserve
 from shop.inventory.service import Inventory
 from shop.messages import Envelope, Message, opened
