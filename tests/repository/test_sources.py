@@ -68,7 +68,9 @@ def test_no_path_of_one_machine_is_named() -> None:
 
 
 def test_nothing_listens_beyond_this_machine() -> None:
-    assert naming(OPEN_ADDRESS) == []
+    # within a container it has to; what of it is published, compose says and its own test looks at
+    inside = ("docker-compose.yml:", "src/shop/Dockerfile:", "tests/shop/without_servers/")
+    assert [line for line in naming(OPEN_ADDRESS) if not line.startswith(inside)] == []
 
 
 def test_nothing_is_left_unfinished() -> None:
@@ -95,6 +97,12 @@ def git(folder: Path, *arguments: str | Path) -> None:
     subprocess.run(command, cwd=folder, env=own | nothing, check=True, capture_output=True)
 
 
+def text_of(path: Path) -> bytes:
+    """What is in a file; nothing, if git takes it for binary and leaves it as it is."""
+    content = path.read_bytes()
+    return b"" if b"\0" in content else content
+
+
 def test_lines_end_in_lf_whatever_the_client_of_git_is_set_to(tmp_path: Path) -> None:
     """Git for Windows sets core.autocrlf, and sh, in WSL say, takes no line that ends in CR."""
     sources, clone = tmp_path / "sources", tmp_path / "clone"
@@ -109,7 +117,7 @@ def test_lines_end_in_lf_whatever_the_client_of_git_is_set_to(tmp_path: Path) ->
     files = [path for path in clone.rglob("*") if path.is_file() and ".git" not in path.parts]
     now = [path for path in tracked() if path.exists()]
     assert len(files) == len(now)
-    assert [path for path in (*files, *now) if b"\r" in path.read_bytes()] == []
+    assert [path for path in (*files, *now) if b"\r" in text_of(path)] == []
     stub = tmp_path / "python"
     done = subprocess.run(
         ["sh", "tools/setup"], cwd=clone, env={"PYTHON": str(stub)}, capture_output=True, text=True

@@ -129,3 +129,11 @@ def test_clients_refuse_servers_whose_authority_they_do_not_know(
         KafkaAdminClient(
             **servers.kafka.settings() | {"ssl_cafile": str(strange)}, bootstrap_timeout_ms=1000
         )
+
+
+def test_none_outlives_a_start_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = make("managed", tmp_path / "servers", tmp_path)
+    monkeypatch.setattr(servers.kafka, "check", lambda: pytest.fail("it does not serve"))
+    with pytest.raises(pytest.fail.Exception, match="does not serve"):
+        servers.start()
+    assert [server.name for server in servers.processes() if server.alive] == []

@@ -183,12 +183,16 @@ class Managed:
 
     def start(self) -> None:
         """Start all of them, Kafka beside the others."""
-        with ThreadPoolExecutor() as pool:
-            kafka = pool.submit(self.kafka.start)
-            for done in [pool.submit(self.redis.start), pool.submit(self.postgres.start)]:
-                done.result()
-            self.edge.start()
-            kafka.result()
+        try:
+            with ThreadPoolExecutor() as pool:
+                kafka = pool.submit(self.kafka.start)
+                for done in [pool.submit(self.redis.start), pool.submit(self.postgres.start)]:
+                    done.result()
+                self.edge.start()
+                kafka.result()
+        except BaseException:  # Ctrl+C too: no server outlives a start that failed
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop all of them."""
