@@ -143,7 +143,7 @@ def measure_shop(report: Report) -> None:
     """How soon orders are accepted, how many are shipped, and what takes the processor."""
     stack = Stack()
     with Lab("bench-shop", traced=False) as lab:
-        settings = settings_on(lab, shop_order_deadline=600.0)
+        settings = settings_on(lab, shop_order_deadline=600.0, shop_at_a_time=16)
         with ReferenceShop(settings) as shop:
             used, rate = measure_reference(report, lab, stack, shop)
         parts = {name: seconds for name, seconds in used.items() if name in shop.processes}

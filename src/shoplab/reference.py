@@ -49,6 +49,7 @@ def settings_on(lab: Lab, **changes: Any) -> Settings:
         "kafka_bootstrap_servers": lab.kafka["bootstrap_servers"],
         "shop_prefix": f"{lab.name('shop')}.",
         "shop_partitions": 2,
+        "shop_at_a_time": 4,  # each part has a pool of eight: the server has others to serve
         "bank_url": "http://127.0.0.1:9",  # nobody's, until a bank is there
     }
     return Settings(**(where | changes))

@@ -29,6 +29,9 @@ from shoplab.servers.server import MARK, NotReady, Server, Settings
 PORT = 5432
 """Names the socket; said everywhere, since servers and clients otherwise ask PGPORT."""
 
+CONNECTIONS = 300
+"""Several notebooks share the server, each with processes that have pools of their own."""
+
 INITDB = (
     *("--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"),
     *("--wal-segsize", "1", "--no-sync", "--no-instructions"),
@@ -112,7 +115,7 @@ class Postgres(Server):
         ("insufficient file descriptors", MORE_FILES),
     )
 
-    def __init__(self, directory: Path, home: Path, max_connections: int = 100) -> None:
+    def __init__(self, directory: Path, home: Path, max_connections: int = CONNECTIONS) -> None:
         super().__init__("postgres", directory, home)
         self.data = self.directory / "data"
         self.max_connections = max_connections
