@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, ClassVar, Literal
 from uuid import uuid4
@@ -39,10 +39,14 @@ class OrderWanted(Message):
 
 @dataclass
 class Use:
-    """A connection from the moment when a pool hands it out; ``end`` is when it was given back."""
+    """A connection from the moment when a pool hands it out; ``end`` is when it was given back.
+
+    It is held here: the garbage collector would give it back at some time, in its owner's place.
+    """
 
     by: Way
     begin: float
+    held: object = field(repr=False)
     end: float | None = None
 
 
@@ -83,8 +87,8 @@ def _watched(engine: AsyncEngine) -> list[Use]:
     uses: list[Use] = []
     now: dict[object, Use] = {}
 
-    def taken(_connection: object, record: object, _proxy: object) -> None:
-        now[record] = Use(_came_by.get(), monotonic())
+    def taken(_connection: object, record: object, proxy: object) -> None:
+        now[record] = Use(_came_by.get(), monotonic(), proxy)
         uses.append(now[record])
 
     def given_back(_connection: object, record: object) -> None:
