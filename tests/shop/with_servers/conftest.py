@@ -43,6 +43,7 @@ def made(lab: Lab, broker: str, **more: Any) -> Settings:
         shop_prefix=f"{name}.",
         shop_broker=broker,
         shop_partitions=2,
+        shop_at_a_time=8,
         shop_session=2.0,
         shop_order_deadline=300.0,
         bank_url="http://127.0.0.1:9",
