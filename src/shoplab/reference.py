@@ -37,6 +37,19 @@ PARTS = {
 MORE = {"watch": ["watch"]}
 """Those that it does without, unless they are asked for."""
 
+TIED = """
+import os, runpy, signal, sys, threading
+
+def end_with_parent():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # for the main thread
+    os.read(0, 1)
+    os._exit(1)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+"""Runs a module as a program that ends when its standard input does: with us, however we end."""
+
 START = 60.0
 """Seconds for all of them to be ready."""
 
@@ -81,7 +94,7 @@ class ReferenceShop:
         """Start, and wait until the shop is open."""
         try:
             self._start("prepare", ["prepare"])
-            if self.processes["prepare"].wait(START) != 0:
+            if _wait(self.processes["prepare"], START) != 0:
                 raise self._ended("prepare")
             self._prepared = True
             del self.processes["prepare"]
@@ -101,7 +114,7 @@ class ReferenceShop:
         for process in self.processes.values():
             process.kill()
         for process in self.processes.values():
-            process.wait()
+            _wait(process)
         self._logs.cleanup()
         if self._prepared and self.settings.shop_prefix:
             with suppress(KafkaError):  # a broker that is gone has no topics of ours
@@ -109,7 +122,7 @@ class ReferenceShop:
 
     def command(self, name: str, arguments: list[str]) -> list[str]:
         """How a part is started; a tool may put something in between, a profiler say."""
-        return [sys.executable, "-m", "shop", *arguments]
+        return [sys.executable, "-c", TIED, "shop", *arguments]
 
     def start(self, part: str) -> None:
         """Start a part, for the first time or again."""
@@ -119,7 +132,7 @@ class ReferenceShop:
     def end(self, part: str, number: signal.Signals = signal.SIGTERM) -> int:
         """End a part by a signal; its exit status."""
         self.processes[part].send_signal(number)
-        return self.processes[part].wait(30)
+        return _wait(self.processes[part], 30)
 
     def halt(self, part: str) -> None:
         """Let a part, or the bank, stand still: it is alive, and does nothing."""
@@ -177,6 +190,7 @@ class ReferenceShop:
             self.processes[name] = subprocess.Popen(
                 self.command(name, arguments),
                 env=os.environ | variables(self.settings) | self._environment,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
             )
@@ -202,6 +216,13 @@ class ReferenceShop:
             admin.delete_topics(ours, raise_errors=False)
         finally:
             admin.close()
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float | None = None) -> int:
+    status = process.wait(seconds)
+    if process.stdin:  # not before: a process that is tied to it would end
+        process.stdin.close()
+    return status
 
 
 def variables(settings: Settings) -> dict[str, str]:

@@ -53,10 +53,10 @@ def _redis(directory: Path, home: Path) -> Startable:
     return Redis(directory, home)
 
 
-def _postgres(directory: Path, home: Path, **limits: int) -> Startable:
-    from shoplab.servers.postgres import Postgres
+def _postgres(directory: Path, home: Path, *, max_connections: int = 0) -> Startable:
+    from shoplab.servers.postgres import CONNECTIONS, Postgres
 
-    return Postgres(directory, home, **limits)
+    return Postgres(directory, home, max_connections=max_connections or CONNECTIONS)
 
 
 def _rabbitmq(directory: Path, home: Path) -> Startable:

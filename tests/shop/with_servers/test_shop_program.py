@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 import redis
 from sqlalchemy import create_engine, text
 
 from shop.database import address
-from shoplab.reference import PARTS, ReferenceShop
+from shop.settings import Settings
+from shoplab.reference import PARTS, ReferenceShop, variables
+from shoplab.stack.leftovers import runs
+from shoplab.waiting import until
 
 pytestmark = pytest.mark.server
 
@@ -52,6 +59,24 @@ def test_orders_are_shipped_or_cancelled_for_a_reason(program: ReferenceShop) ->
     assert (books[good]["state"], books[poor]["state"]) == ("captured", "declined")
     assert many not in books
     assert (free(program, "lamp"), free(program, "rug")) == (lamps - 2, rugs)
+
+
+def test_the_shop_ends_with_the_program_that_started_it(settings: Settings) -> None:
+    code = (
+        "import signal; from shop.settings import Settings\n"
+        "from shoplab.reference import ReferenceShop\n"
+        "with ReferenceShop(Settings(), parts=('relay',)) as shop:\n"
+        "    print(shop.processes['relay'].pid, shop.processes['bank'].pid, flush=True)\n"
+        "    signal.pause()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | variables(settings), stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        parts = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        assert [runs(part) for part in parts] == [True, True]
+        parent.kill()
+    until(lambda: not any(map(runs, parts)))
 
 
 def test_an_article_that_is_not_there_is_told_and_kept_nowhere(program: ReferenceShop) -> None:

@@ -127,6 +127,10 @@ class ServerEdge(Server):
         self.certificates, self.redis, self.postgres = certificates, redis, postgres
         self.redis_port = self.postgres_port = 0
 
+    def environment(self) -> dict[str, str]:
+        """See ``Server``. Python reads the names of folders as UTF-8, whatever the locale."""
+        return super().environment() | {"PYTHONUTF8": "1"}
+
     def prepare(self) -> None:
         """Choose the two ports."""
         self.redis_port, self.postgres_port = free_ports(2)
