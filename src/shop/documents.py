@@ -45,7 +45,7 @@ def openapi() -> Document:
 def asyncapi(contexts: Contexts) -> Document:
     """Every message, the channel that it travels on, who sends it and who receives it."""
     schemas, definitions = models_json_schema(
-        [(message, "validation") for message in _all()],
+        [(message, "validation") for message in ours()],
         ref_template="#/components/schemas/{model}",
     )
     return {
@@ -62,7 +62,7 @@ def asyncapi(contexts: Contexts) -> Document:
                 "address": topic,
                 "messages": {_name(m): _ref("components/messages", _name(m)) for m in _on(topic)},
             }
-            for topic in sorted({message.topic for message in _all()})
+            for topic in sorted({message.topic for message in ours()})
         },
         "operations": _operations(contexts),
         "components": {
@@ -74,7 +74,7 @@ def asyncapi(contexts: Contexts) -> Document:
                     "payload": schemas[message, "validation"],
                     "bindings": {"kafka": {"key": {"type": "string"}}},
                 }
-                for message in _all()
+                for message in ours()
             },
             "schemas": definitions["$defs"],
         },
@@ -104,7 +104,7 @@ def _operations(contexts: Contexts) -> Document:
         received = _on(listens_to)
         operations[f"{context}.receives.{listens_to}"] = _operation("receive", listens_to, received)
         imported = list(vars(sys.modules[service.__module__]).values())
-        known = [message for message in _all() if message in imported]
+        known = [message for message in ours() if message in imported]
         for topic in sorted({message.topic for message in known} - {listens_to}):
             sent = [message for message in known if message.topic == topic]
             operations[f"{context}.sends.{topic}"] = _operation("send", topic, sent)
@@ -134,14 +134,14 @@ def _headers(message: type[Message]) -> Document:
     }
 
 
-def _all() -> list[type[Message]]:
+def ours() -> list[type[Message]]:
     """The shop's own; whoever builds on it may have made messages too."""
     known = [KNOWN[kind] for kind in sorted(KNOWN)]
     return [message for message in known if message.__module__.startswith("shop.")]
 
 
 def _on(topic: str) -> list[type[Message]]:
-    return [message for message in _all() if message.topic == topic]
+    return [message for message in ours() if message.topic == topic]
 
 
 def _name(message: type[Message]) -> str:

@@ -128,8 +128,8 @@ class ServerEdge(Server):
         self.redis_port = self.postgres_port = 0
 
     def environment(self) -> dict[str, str]:
-        """See ``Server``. Python reads the names of folders as UTF-8, whatever the locale."""
-        return super().environment() | {"PYTHONUTF8": "1"}
+        """See ``Server``. Without a locale Python takes one in which folders may have any name."""
+        return {name: value for name, value in super().environment().items() if name != "LC_ALL"}
 
     def prepare(self) -> None:
         """Choose the two ports."""
