@@ -15,6 +15,8 @@ from bs4 import BeautifulSoup
 from checkout import CHECKOUT
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from shoplab.waiting import until
+
 PATH = "book/02-which-to-pick.html"
 DECISIONS = decision_rules.read(CHECKOUT / "book" / "decisions.yml")
 ALL = list(decision_rules.combinations(DECISIONS))
@@ -379,16 +381,26 @@ def test_all_twelve_cases_can_be_answered_and_are_remembered(open_page: Open, pl
             assert box.locator("output .price").count() == len(choice["prices"]) >= 1
             assert box.locator("output .price a").last.get_attribute("href")
         expect(page.locator(".decision-score output")).to_contain_text(f"{answered} of 12 answered")
-    page.reload()
-    expect(page.locator(".decision-score output")).to_contain_text("12 of 12 answered")
+    reload_until(page, "12 of 12 answered")
     last = DECISIONS["cases"][0]["choices"][-1]
     box = page.locator("#case-receipt")
     assert box.get_by_role("radio", name=plain(last["say"])).is_checked()
     assert plain(last["reply"]) in plain(box.locator("output").inner_text())
     page.get_by_role("button", name="Forget my answers").click()
-    page.reload()
-    assert page.locator(".decision-score output").inner_text() == "0 of 12 answered."
+    reload_until(page, "0 of 12 answered.")
     assert page.locator(".decision-case :checked").count() == 0
+
+
+def reload_until(page: Page, score: str) -> None:
+    """Load the page again until it says so: Chromium stores what it is told a moment later."""
+
+    def says_so() -> bool:
+        page.reload()
+        output = page.locator(".decision-score output")
+        expect(output).to_contain_text("of 12 answered")
+        return output.inner_text().startswith(score)
+
+    until(says_so, timeout=10, every=0.2)
 
 
 def test_the_score_counts_right_answers_of_those_cases_that_have_one(page: Page) -> None:
