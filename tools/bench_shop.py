@@ -8,7 +8,6 @@ count for both: how soon a customer has the answer, and how many orders a second
 from __future__ import annotations
 
 import pstats
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +81,10 @@ class ProfiledShop(ReferenceShop):
 
     profiled, found = "", Path()
 
-    def command(self, name: str, arguments: list[str]) -> list[str]:
-        """Python with or without the profiler."""
-        profiler = ["-m", "cProfile", "-o", str(self.found)] if name == self.profiled else []
-        return [sys.executable, *profiler, "-m", "shop", *arguments]
+    def module(self, name: str, arguments: list[str]) -> list[str]:
+        """The shop, within the profiler or without."""
+        profiler = ["cProfile", "-o", str(self.found), "-m"] if name == self.profiled else []
+        return [*profiler, *super().module(name, arguments)]
 
 
 def load(lab: Lab, url: str, rate: float) -> LoadResult:

@@ -120,9 +120,9 @@ class ReferenceShop:
             with suppress(KafkaError):  # a broker that is gone has no topics of ours
                 self._drop_topics()
 
-    def command(self, name: str, arguments: list[str]) -> list[str]:
-        """How a part is started; a tool may put something in between, a profiler say."""
-        return [sys.executable, "-c", TIED, "shop", *arguments]
+    def module(self, name: str, arguments: list[str]) -> list[str]:
+        """The module that a part runs, and its arguments; a profiler may come in between."""
+        return ["shop", *arguments]
 
     def start(self, part: str) -> None:
         """Start a part, for the first time or again."""
@@ -188,7 +188,7 @@ class ReferenceShop:
     def _start(self, name: str, arguments: list[str]) -> None:
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                self.command(name, arguments),
+                [sys.executable, "-c", TIED, *self.module(name, arguments)],
                 env=os.environ | variables(self.settings) | self._environment,
                 stdin=subprocess.PIPE,
                 stdout=log,
