@@ -54,10 +54,12 @@ def main() -> None:
         kafka_bootstrap_servers=stack.kafka["bootstrap_servers"],
         shop_prefix=f"shop-{os.getpid()}.",
     )
+    parts = (*PARTS, "summaries")
+    collector = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
     try:
-        with ReferenceShop(settings) as shop:
-            parts = "\n".join(f"  kill -9 {shop.processes[part].pid:<8}{part}" for part in PARTS)
-            print(TRY.format(url=shop.url, bank=shop.settings.bank_url, parts=parts), flush=True)
+        with ReferenceShop(settings, parts, collector) as shop:
+            kill = "\n".join(f"  kill -9 {shop.processes[part].pid:<8}{part}" for part in parts)
+            print(TRY.format(url=shop.url, bank=shop.settings.bank_url, parts=kill), flush=True)
             while True:
                 restart_the_dead(shop)
     except KeyboardInterrupt:

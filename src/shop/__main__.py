@@ -20,6 +20,7 @@ from shop.inventory.service import Inventory
 from shop.inventory.storage import InventoryStore
 from shop.messages import KNOWN, Envelope
 from shop.orders.service import FollowOrder
+from shop.orders.summaries import Summaries
 from shop.payment.service import Payments
 from shop.relay import Relay, pause
 from shop.settings import Settings
@@ -27,12 +28,13 @@ from shop.watch import Watch
 from shop.wiring import wire
 from shop.worker import DEAD, Worker
 
-CONTEXTS: dict[str, tuple[str, type[FollowOrder | Payments | Inventory]]] = {
+WORKERS: dict[str, tuple[str, type[FollowOrder | Payments | Inventory | Summaries]]] = {
     "orders": ("orders.answers", FollowOrder),
     "payment": ("payment.commands", Payments),
     "inventory": ("inventory.commands", Inventory),
+    "summaries": ("orders.events", Summaries),
 }
-"""What a worker of each context listens to, and who handles it."""
+"""What each worker listens to, and who handles it there."""
 
 log = structlog.get_logger()
 
@@ -102,7 +104,7 @@ def document() -> None:
     from shop import documents
 
     try:
-        for path in documents.write(CONTEXTS, documents.CONTRACTS):
+        for path in documents.write(WORKERS, documents.CONTRACTS):
             click.echo(path)
     except documents.Incompatible as error:
         raise click.ClickException(str(error)) from None
@@ -122,13 +124,14 @@ def relay(settings: Settings) -> None:
 
 
 @shop.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(WORKERS)))
 @click.pass_obj
-def watch(settings: Settings) -> None:
-    """Export how long the oldest of what waits has waited."""
+def watch(settings: Settings, names: tuple[str, ...]) -> None:
+    """Export how long the oldest has waited that waits for these workers, or for any."""
 
     async def work(container: AsyncContainer, stop: asyncio.Event) -> None:
         database, broker = await container.get(AsyncEngine), await container.get(Broker)
-        groups = {context: topic for context, (topic, _) in CONTEXTS.items()}
+        groups = {name: WORKERS[name][0] for name in names or WORKERS}
         watch = Watch(database, broker, groups)
         telemetry.waiting(lambda: watch.oldest)
         await watch.run(stop)
@@ -138,19 +141,19 @@ def watch(settings: Settings) -> None:
 
 
 @shop.command()
-@click.argument("context", type=click.Choice(list(CONTEXTS)))
+@click.argument("name", type=click.Choice(list(WORKERS)))
 @click.pass_obj
-def worker(settings: Settings, context: str) -> None:
-    """Handle the messages of one context."""
-    with telemetry.exported(context):
-        run(settings, lambda container, stop: work_for(context, settings, container, stop))
+def worker(settings: Settings, name: str) -> None:
+    """Handle the messages of one context, or those that the read model follows."""
+    with telemetry.exported(name):
+        run(settings, lambda container, stop: work_for(name, settings, container, stop))
 
 
 async def work_for(
-    context: str, settings: Settings, container: AsyncContainer, stop: asyncio.Event
+    name: str, settings: Settings, container: AsyncContainer, stop: asyncio.Event
 ) -> None:
-    """Handle the messages of a context until ``stop``, each in a scope of its own."""
-    topic, service = CONTEXTS[context]
+    """Handle the messages of a worker until ``stop``, each in a scope of its own."""
+    topic, service = WORKERS[name]
 
     async def handle(envelope: Envelope) -> None:
         async with container(scope=Scope.REQUEST) as unit:
@@ -158,7 +161,7 @@ async def work_for(
 
     broker = await container.get(Broker)
     async with asyncio.TaskGroup() as tasks:
-        worker = Worker(context, topic, broker, handle, settings.shop_at_a_time)
+        worker = Worker(name, topic, broker, handle, settings.shop_at_a_time)
         tasks.create_task(worker.run(stop))
         if service is FollowOrder:
             tasks.create_task(give_up_late_ones(container, settings.shop_order_deadline, stop))

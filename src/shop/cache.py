@@ -1,7 +1,7 @@
 """What Redis is good for: prices that are read often, and answers given before.
 
-None of it is the truth, and the shop goes on without any of it: whatever Redis does not say within
-a moment, the database says.
+(``orders/summaries.py`` has a third use, a read model.) None of it is the truth, and the shop goes
+on without any of it: whatever Redis does not say within a moment, the database says.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Cache:
         found = await self._try("MGET", self._redis.mget([self._prefix + key for key in keys]))
         return [None if each is None else json.loads(each) for each in found or [None] * len(keys)]
 
-    async def put(self, values: Mapping[str, Any], seconds: int) -> None:
-        """Keep these for so long."""
+    async def put(self, values: Mapping[str, Any], seconds: int) -> bool:
+        """Keep these for so long; whether they are kept."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for key, value in values.items():
                 pipeline.set(self._prefix + key, json.dumps(value), ex=seconds)
-            await self._try("SET", pipeline.execute())
+            return await self._try("SET", pipeline.execute()) is not None
 
     async def mine(self, key: str, seconds: float) -> bool:
         """Whether nobody else has claimed this key in the last so many seconds; now we have.

@@ -24,8 +24,8 @@ from shop.wiring import wire
 CONTRACTS = Path(__file__).parent / "contracts"
 
 Document = dict[str, Any]
-Contexts = Mapping[str, tuple[str, type]]
-"""What each context listens to, and the class that handles it: ``CONTEXTS`` of the program."""
+Workers = Mapping[str, tuple[str, type]]
+"""What each worker listens to, and the class that handles it: ``WORKERS`` of the program."""
 
 
 class Incompatible(Exception):
@@ -42,7 +42,7 @@ def openapi() -> Document:
     return application(wire(nowhere), nowhere).openapi()
 
 
-def asyncapi(contexts: Contexts) -> Document:
+def asyncapi(workers: Workers) -> Document:
     """Every message, the channel that it travels on, who sends it and who receives it."""
     schemas, definitions = models_json_schema(
         [(message, "validation") for message in ours()],
@@ -64,7 +64,7 @@ def asyncapi(contexts: Contexts) -> Document:
             }
             for topic in sorted({message.topic for message in ours()})
         },
-        "operations": _operations(contexts),
+        "operations": _operations(workers),
         "components": {
             "messages": {
                 _name(message): {
@@ -81,9 +81,9 @@ def asyncapi(contexts: Contexts) -> Document:
     }
 
 
-def write(contexts: Contexts, folder: Path) -> list[Path]:
+def write(workers: Workers, folder: Path) -> list[Path]:
     """Write both documents. Raises ``Incompatible`` if a message would break its readers."""
-    made = {"openapi.json": openapi(), "asyncapi.json": asyncapi(contexts)}
+    made = {"openapi.json": openapi(), "asyncapi.json": asyncapi(workers)}
     before = folder / "asyncapi.json"
     if before.exists() and (found := breaks(json.loads(before.read_text()), made[before.name])):
         raise Incompatible("\n".join(found))
@@ -93,21 +93,21 @@ def write(contexts: Contexts, folder: Path) -> list[Path]:
     return [folder / name for name in made]
 
 
-def _operations(contexts: Contexts) -> Document:
+def _operations(workers: Workers) -> Document:
     """Who receives and who sends what.
 
-    A context receives what is on the topic that it listens to. It sends the other messages that its
+    A worker receives what is on the topic that it listens to. It sends the other messages that its
     service knows: nobody else's words are imported there for another reason.
     """
     operations: Document = {}
-    for context, (listens_to, service) in contexts.items():
+    for worker, (listens_to, service) in workers.items():
         received = _on(listens_to)
-        operations[f"{context}.receives.{listens_to}"] = _operation("receive", listens_to, received)
+        operations[f"{worker}.receives.{listens_to}"] = _operation("receive", listens_to, received)
         imported = list(vars(sys.modules[service.__module__]).values())
         known = [message for message in ours() if message in imported]
         for topic in sorted({message.topic for message in known} - {listens_to}):
             sent = [message for message in known if message.topic == topic]
-            operations[f"{context}.sends.{topic}"] = _operation("send", topic, sent)
+            operations[f"{worker}.sends.{topic}"] = _operation("send", topic, sent)
     return operations
 
 

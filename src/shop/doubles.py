@@ -206,9 +206,10 @@ class MemoryCache:
         """See ``Cache``."""
         return [json.loads(self._kept[key]) if key in self._kept else None for key in keys]
 
-    async def put(self, values: Mapping[str, Any], seconds: int) -> None:
+    async def put(self, values: Mapping[str, Any], seconds: int) -> bool:
         """See ``Cache``."""
         self._kept |= {key: json.dumps(value) for key, value in values.items()}
+        return True
 
     async def mine(self, key: str, seconds: float) -> bool:
         """See ``Cache``."""

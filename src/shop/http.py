@@ -23,6 +23,7 @@ from shop.cache import REMEMBERED, Cache
 from shop.orders.domain import InvalidOrder, Order, Status
 from shop.orders.service import PlaceOrder
 from shop.orders.storage import OrderStore
+from shop.orders.summaries import Summaries
 from shop.settings import Settings
 from shop.telemetry import about
 
@@ -125,11 +126,11 @@ async def read(
 
 @orders.get("/customers/{customer_id}/orders", responses=UNAVAILABLE)
 async def summaries(
-    customer_id: Annotated[str, Path(pattern=NAME)], store: FromDishka[OrderStore]
+    customer_id: Annotated[str, Path(pattern=NAME)], kept: FromDishka[Summaries]
 ) -> list[SummaryShown]:
-    """A customer's newest orders."""
+    """A customer's newest orders, as they were a moment ago."""
     logs.say(customer_id=customer_id)
-    return [SummaryShown(**vars(each)) for each in await store.summaries(customer_id)]
+    return [SummaryShown(**vars(each)) for each in await kept.of(customer_id)]
 
 
 @probes.get("/livez")

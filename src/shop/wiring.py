@@ -19,6 +19,7 @@ from shop.inventory.service import Inventory
 from shop.inventory.storage import InventoryStore
 from shop.orders.service import FollowOrder, PlaceOrder, Prices
 from shop.orders.storage import OrderStore
+from shop.orders.summaries import Summaries
 from shop.payment.bank import HttpBank
 from shop.payment.service import Bank, Payments
 from shop.payment.storage import PaymentStore
@@ -75,6 +76,7 @@ class Shop(Provider):
     inventory_store = provide(InventoryStore)
     place_order = provide(PlaceOrder)
     follow_order = provide(FollowOrder)
+    summaries = provide(Summaries)
     payments = provide(Payments)
     inventory = provide(Inventory)
 

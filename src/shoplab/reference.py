@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,10 @@ from pydantic import SecretStr
 from shop.settings import Settings
 from shoplab.errors import LabError, last_lines
 from shoplab.ports import free_ports
+from shoplab.processes.carry import pack
+from shoplab.processes.order import Order, send
+from shoplab.processes.program import run_program
+from shoplab.processes.spawn import Child, start
 from shoplab.waiting import until
 
 if TYPE_CHECKING:
@@ -34,21 +37,35 @@ PARTS = {
 }
 """The shop's processes, and how each is started."""
 
-MORE = {"watch": ["watch"]}
-"""Those that it does without, unless they are asked for."""
+MORE = {
+    "summaries": ["worker", "summaries"],
+    "watch": ["watch", "orders", "payment", "inventory"],
+}
+"""Those that no order waits for; they run where they are asked for."""
 
-TIED = """
-import os, runpy, signal, sys, threading
+LIBRARIES = (
+    "alembic.command",
+    "click",
+    "dishka.integrations.fastapi",
+    "fastapi.responses",
+    "httpx2",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.instrumentation.fastapi",
+    "opentelemetry.sdk.metrics.export",
+    "opentelemetry.sdk.trace.export",
+    "pydantic_settings",
+    "redis.asyncio",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.orm",
+    "stamina",
+    "structlog.contextvars",
+)
+"""What the shop's processes need, and a fork server loads for all of them.
 
-def end_with_parent():
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # for the main thread
-    os.read(0, 1)
-    os._exit(1)
-
-threading.Thread(target=end_with_parent, daemon=True).start()
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+Nothing of the shop itself is among it, whose modules each process reads as they are by then.
 """
-"""Runs a module as a program that ends when its standard input does: with us, however we end."""
 
 START = 60.0
 """Seconds for all of them to be ready."""
@@ -85,7 +102,7 @@ class ReferenceShop:
         self.port, self.bank_port = free_ports(2)
         self.url, bank = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.bank_port}"
         self.settings = settings.model_copy(update={"bank_url": bank})
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Child] = {}
         self._parts, self._environment = parts, dict(environment or {})
         self._logs = TemporaryDirectory(prefix="shop-")
         self._prepared = False
@@ -186,14 +203,16 @@ class ReferenceShop:
         return kept
 
     def _start(self, name: str, arguments: list[str]) -> None:
+        module, *rest = self.module(name, arguments)
+        path = self._environment.get("PYTHONPATH", "").split(os.pathsep)
+        order = Order(name=name, path=[*filter(None, path), *sys.path], source=None, spans=None)
+        given = variables(self.settings) | self._environment
         with self.log(name).open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-c", TIED, *self.module(name, arguments)],
-                env=os.environ | variables(self.settings) | self._environment,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-            )
+            process = start(log.fileno(), variables=given, libraries=LIBRARIES)
+        self.processes[name] = process
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended, and whoever waits for it learns why
+            send(process.stdin, order, pack(run_program, (module, rest), {}))
 
     def _answers(self, part: str, address: str) -> bool:
         if self.processes[part].poll() is not None:
@@ -218,7 +237,7 @@ class ReferenceShop:
             admin.close()
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float | None = None) -> int:
+def _wait(process: Child, seconds: float | None = None) -> int:
     status = process.wait(seconds)
     if process.stdin:  # not before: a process that is tied to it would end
         process.stdin.close()

@@ -44,7 +44,13 @@ class ForkServer:
         """Our end and the server's; a message arrives whole or not at all."""
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def fork(self, log: int, inherited: Sequence[int], environment: Mapping[str, str]) -> Forked:
+    def fork(
+        self,
+        log: int,
+        inherited: Sequence[int],
+        environment: Mapping[str, str],
+        libraries: Sequence[str],
+    ) -> Forked:
         """A new child; ``OSError`` where the server is gone or does not answer."""
         with ExitStack() as undone:
             ours, theirs = socket.socketpair()
@@ -60,7 +66,7 @@ class ForkServer:
                 request = {
                     "numbers": [0, 1, 2, *inherited],
                     "environment": dict(environment),
-                    "libraries": [name for name in LIBRARIES if name in sys.modules],
+                    "libraries": [*(n for n in LIBRARIES if n in sys.modules), *libraries],
                 }
                 ours.settimeout(PATIENCE)
                 data = json.dumps(request).encode() + b"\n"
@@ -116,13 +122,14 @@ class Forked:
 
     def terminate(self) -> None:
         """Send it SIGTERM, unless it has ended."""
-        self._signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Send it SIGKILL, unless it has ended."""
-        self._signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
-    def _signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
+        """Send it any signal, unless it has ended."""
         with self._lock, suppress(ProcessLookupError):
             if self._status is None:
                 signal.pidfd_send_signal(self._pidfd, number)

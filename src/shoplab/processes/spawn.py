@@ -56,20 +56,33 @@ class Child(Protocol):
     def kill(self) -> None:
         """Send it SIGKILL, unless it has ended."""
 
+    def send_signal(self, number: int) -> None:
+        """Send it any signal, unless it has ended."""
 
-def start(log: int, inherited: Sequence[int] = ()) -> Child:
+
+def start(
+    log: int,
+    inherited: Sequence[int] = (),
+    *,
+    variables: Mapping[str, str] | None = None,
+    libraries: Sequence[str] = (),
+) -> Child:
     """Start a child that prints to ``log``, and has the file descriptors ``inherited`` besides.
+
+    ``variables`` are put into its environment. ``libraries`` are modules that it will need: a fork
+    server loads them once for all.
 
     It is alone in a process group of our session. An interrupt of the kernel's group does not reach
     it; and if we die while it is halted, the system wakes it and ends it, since POSIX leaves no
     stopped process in a group that nobody can resume.
     """
-    environment = _environment()
+    ours = _environment()
+    environment = {**ours, **(variables or {})}
     with _lock:
-        server = _server_here(environment)
+        server = _server_here(ours)
         if server is not None and _at_start(environment) == _at_start(server.environment):
             try:
-                return server.fork(log, inherited, environment)
+                return server.fork(log, inherited, environment, libraries)
             except OSError:  # it has died, or never lived
                 _leave_server()
     return _interpreter(

@@ -12,7 +12,7 @@ import pytest
 from shop import migrating
 from shop.settings import Settings
 from shoplab import Lab
-from shoplab.reference import ReferenceShop
+from shoplab.reference import PARTS, ReferenceShop
 from shoplab.schema import Schema
 
 
@@ -56,5 +56,5 @@ def made(lab: Lab, broker: str, **more: Any) -> Settings:
 @pytest.fixture(scope="module", params=["kafka-python", "confluent"])
 def program(request: pytest.FixtureRequest, lab: Lab) -> Iterator[ReferenceShop]:
     """The whole shop, a process for each of its parts, by either client."""
-    with ReferenceShop(made(lab, request.param)) as program:
+    with ReferenceShop(made(lab, request.param), (*PARTS, "summaries")) as program:
         yield program

@@ -25,7 +25,7 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shop.__main__ import CONTEXTS, work_for
+from shop.__main__ import WORKERS, work_for
 from shop.broker import Broker, confluent, kafka_python
 from shop.http import application
 from shop.payment.service import Bank
@@ -146,7 +146,7 @@ def test_from_the_request_to_the_last_message_nothing_blocks(
         blocked.clear()
         async with asyncio.timeout(120), asyncio.TaskGroup() as parts:
             parts.create_task(relay.run(stop))
-            for context in CONTEXTS:
+            for context in WORKERS:
                 parts.create_task(work_for(context, bank, container, stop))
             await customer(application(container, bank))
             stop.set()

@@ -104,6 +104,8 @@ def test_without_redis_all_goes_on(settings: Settings) -> None:
         first, again = await place(client, "key-no-redis"), await place(client, "key-no-redis")
         assert (first.status_code, again.status_code) == (202, 202)
         assert first.json()["id"] == again.json()["id"]
+        listed = (await client.get("/customers/mary/orders")).json()
+        assert listed[0]["id"] == first.json()["id"]
 
     ask(settings.model_copy(update={"redis_url": away}), questions)
 

@@ -13,11 +13,12 @@ from uuid import uuid4
 import psutil
 import pytest
 import redis
+import requests
 from sqlalchemy import create_engine, text
 
 from shop.database import address
 from shop.settings import Settings
-from shoplab.reference import PARTS, ReferenceShop, variables
+from shoplab.reference import ReferenceShop, variables
 from shoplab.stack.leftovers import runs
 from shoplab.waiting import until
 
@@ -61,6 +62,22 @@ def test_orders_are_shipped_or_cancelled_for_a_reason(program: ReferenceShop) ->
     assert (free(program, "lamp"), free(program, "rug")) == (lamps - 2, rugs)
 
 
+def test_a_customers_list_follows_the_orders(program: ReferenceShop) -> None:
+    customer = f"customer-{uuid4().hex}"
+
+    def listed() -> list[tuple[str, str]]:
+        answer = requests.get(f"{program.url}/customers/{customer}/orders", timeout=10)
+        return [(each["id"], each["status"]) for each in answer.json()]
+
+    assert listed() == []  # from now on Redis has a list
+    good = program.place(key(), customer=customer, lamp=1).json()["id"]
+    poor = program.place(key(), customer=customer, card="tok_0002", lamp=1).json()["id"]
+    until(lambda: listed() == [(poor, "cancelled"), (good, "shipped")], timeout=60)
+    with redis.Redis.from_url(program.settings.redis_url.get_secret_value()) as store:
+        [kept] = store.mget(f"{program.settings.shop_prefix}orders:{customer}")
+        assert good in kept.decode()
+
+
 def test_the_shop_ends_with_the_program_that_started_it(settings: Settings) -> None:
     code = (
         "import signal; from shop.settings import Settings\n"
@@ -90,7 +107,7 @@ def test_an_article_that_is_not_there_is_told_and_kept_nowhere(program: Referenc
 def test_whoever_ends_no_order_is_lost_and_none_is_charged_twice(
     program: ReferenceShop, how: signal.Signals
 ) -> None:
-    helpers = [part for part in PARTS if part != "api"]
+    helpers = [part for part in program.processes if part not in ("api", "bank")]
     orders, lamps, handled = 60, free(program, "lamp"), count(program, "inbox")
     with ThreadPoolExecutor(8) as customers:
         placed = [customers.submit(program.place, key(), lamp=1) for _ in range(orders)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from shop import documents
-from shop.__main__ import CONTEXTS
+from shop.__main__ import WORKERS
 from shop.compatibility import breaks
 
 Schema = dict[str, Any]
@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 
 def test_no_message_breaks_who_reads_or_writes_it_as_it_was_checked_in() -> None:
     kept = json.loads((documents.CONTRACTS / "asyncapi.json").read_text())
-    assert breaks(kept, documents.asyncapi(CONTEXTS)) == []
+    assert breaks(kept, documents.asyncapi(WORKERS)) == []
 
 
 def document(payload: Schema, **more: Schema) -> Schema:

@@ -17,7 +17,7 @@ from checkout import CHECKOUT
 from sqlalchemy import make_url
 
 import shop
-from shop.__main__ import CONTEXTS
+from shop.__main__ import WORKERS
 from shop.__main__ import shop as program
 from shop.settings import Settings
 from shoplab.reference import PARTS
@@ -122,12 +122,12 @@ def asked_for(command: list[str]) -> tuple[str, dict[str, Any]]:
 
 
 def test_every_part_is_there_once() -> None:
-    workers = [("worker", {"context": context}) for context in CONTEXTS]
+    workers = [("worker", {"name": name}) for name in WORKERS]
     commands = [asked_for(service["command"]) for service in SHOP.values()]
     names = [name for name, _ in commands]
     assert sorted(names) == ["api", "bank", "prepare", "relay", *["worker"] * len(workers)]
     assert all(worker in commands for worker in workers)
-    assert len(SHOP) == len(PARTS) + 2  # and what prepares, and the bank
+    assert len(SHOP) == len(PARTS) + 3  # and what prepares, the bank, and the lists
 
 
 @pytest.mark.parametrize("name", SHOP)

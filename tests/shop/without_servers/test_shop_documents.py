@@ -17,7 +17,7 @@ from jsonschema.validators import validator_for
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from shop import documents
-from shop.__main__ import CONTEXTS, shop
+from shop.__main__ import WORKERS, shop
 from shop.doubles import (
     BankDouble,
     FixedPrices,
@@ -40,7 +40,7 @@ ASYNCAPI_30 = json.loads(
 
 @pytest.fixture(scope="module")
 def asyncapi() -> documents.Document:
-    return documents.asyncapi(CONTEXTS)
+    return documents.asyncapi(WORKERS)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_who_sends_what_and_who_receives_it_is_as_in_a_run_of_all_there_is(
             said[operation["action"]].add((who, channel["address"], message["name"]))
     assert {kind for _, _, kind in sent} == {message.kind() for message in documents.ours()}
     assert said["send"] == sent
-    heard = {(context, topic) for context, (topic, _) in CONTEXTS.items()}
+    heard = {(context, topic) for context, (topic, _) in WORKERS.items()}
     assert said["receive"] == {
         (context, topic, kind) for context, topic in heard for _, to, kind in sent if to == topic
     }
@@ -124,13 +124,13 @@ def test_who_sends_what_and_who_receives_it_is_as_in_a_run_of_all_there_is(
 def test_what_would_break_others_is_not_written(
     tmp_path: Path, asyncapi: documents.Document
 ) -> None:
-    documents.write(CONTEXTS, tmp_path)
+    documents.write(WORKERS, tmp_path)
     kept = tmp_path / "asyncapi.json"
     before = json.loads(kept.read_text())
     before["components"]["schemas"]["OrderPlaced"]["properties"]["currency"] = {"type": "string"}
     kept.write_text(json.dumps(before))
     with pytest.raises(documents.Incompatible) as refused:
-        documents.write(CONTEXTS, tmp_path)
+        documents.write(WORKERS, tmp_path)
     assert str(refused.value) == "OrderPlaced.v1 lost the field currency: make a v2."
     assert json.loads(kept.read_text()) == before
 
