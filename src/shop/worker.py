@@ -36,7 +36,8 @@ class Worker:
     Orders are handled side by side, ``at_a_time`` of them, and the messages of one order one after
     the other. Offsets are committed when all that was polled is handled: if we die before, it comes
     again, and the inbox knows what was done. While the database, the bank or the broker is away,
-    the worker waits and tries again; a message that cannot be handled otherwise is put aside.
+    the worker waits and tries again, until it is told to stop: then it leaves to the next worker
+    what it could not handle. A message that cannot be handled otherwise is put aside.
     """
 
     def __init__(
@@ -45,19 +46,21 @@ class Worker:
         self.name, self.topic = name, topic
         self._broker, self._handle = broker, handle
         self._room = asyncio.Semaphore(at_a_time)
+        self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop``; what was polled by then is finished and committed."""
+        """Work until ``stop``; what was polled by then is finished and committed, if it can be."""
+        self._stop = stop
         reading, writing = Thread(f"{self.name}-reads"), Thread(f"{self.name}-writes")
         subscriber = await reading.run(self._broker.subscriber, self.name, [self.topic])
         publisher = await writing.run(self._broker.publisher)
 
-        async def put_aside(record: Record) -> None:
-            await self._until_it_is_there(lambda: writing.run(publisher.publish, [record]))
+        async def put_aside(record: Record) -> bool:
+            return await self._done(lambda: writing.run(publisher.publish, [record]))
 
         try:
             while not stop.is_set():
-                await self._round(reading, subscriber, put_aside, stop)
+                await self._round(reading, subscriber, put_aside)
         finally:
             await reading.run(subscriber.close)
             await writing.run(publisher.close)
@@ -68,28 +71,31 @@ class Worker:
         self,
         reading: Thread,
         subscriber: Subscriber,
-        put_aside: Callable[[Record], Awaitable[None]],
-        stop: asyncio.Event,
+        put_aside: Callable[[Record], Awaitable[bool]],
     ) -> None:
         try:
             received = await reading.run(subscriber.poll, 0.25)
         except BrokerUnavailable as error:
             log.warning("Nothing could be read, to be tried again", error=str(error))
-            await pause(stop, 0.5)
+            await pause(self._stop, 0.5)
             return
         if not received:
             return
         by_order: dict[str, list[Received]] = defaultdict(list)
         for each in received:
             by_order[each.record.key].append(each)
-        async with asyncio.TaskGroup() as orders:
-            for messages in by_order.values():
-                orders.create_task(self._one_after_the_other(messages, put_aside))
-        await self._until_it_is_there(lambda: reading.run(subscriber.commit))
+        async with asyncio.TaskGroup() as tasks:
+            orders = [
+                tasks.create_task(self._one_after_the_other(messages, put_aside))
+                for messages in by_order.values()
+            ]
+        if all(order.result() for order in orders):
+            await self._done(lambda: reading.run(subscriber.commit))
 
     async def _one_after_the_other(
-        self, messages: Sequence[Received], put_aside: Callable[[Record], Awaitable[None]]
-    ) -> None:
+        self, messages: Sequence[Received], put_aside: Callable[[Record], Awaitable[bool]]
+    ) -> bool:
+        """Handle an order's messages; whether all are dealt with."""
         async with self._room:
             for each in messages:
                 try:
@@ -97,29 +103,44 @@ class Worker:
                     told = envelope.message
                     about = {"order_id": told.order_id, "message": told.kind(), "group": self.name}
                     with handling(envelope, self.name), logs.line("Handled", **about):
-                        await self._tried(envelope)
+                        if not (done := await self._tried(envelope)):
+                            logs.say(outcome="left to the next worker")
                 except Exception as error:  # whatever it is, the next must go on
                     reason = f"{type(error).__name__}: {error}"
                     log.exception("Put aside", order_id=each.record.key, reason=reason)
                     headers = each.record.headers | {"reason": reason, "group": self.name}
                     dead = Record(self.topic + DEAD, each.record.key, each.record.value, headers)
-                    await put_aside(dead)
+                    done = await put_aside(dead)
+                if not done:
+                    return False
+        return True
 
-    async def _tried(self, envelope: Envelope) -> None:
+    async def _tried(self, envelope: Envelope) -> bool:
+        done = False
         async for attempt in stamina.retry_context(
             on=lambda error: not away(error), attempts=TRIES, wait_initial=0.05
         ):
             with attempt:
-                await self._until_it_is_there(lambda: self._handle(envelope))
+                done = await self._done(lambda: self._handle(envelope))
+        return done
 
-    @staticmethod
-    async def _until_it_is_there(call: Callable[[], Awaitable[None]]) -> None:
-        """Try again for as long as it takes while something that we need is away."""
-        async for attempt in stamina.retry_context(
-            on=away, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
-        ):
-            with attempt:
-                await call()
+    async def _done(self, call: Callable[[], Awaitable[None]]) -> bool:
+        """Try again for as long as something that we need is away; False if we stop before."""
+        try:
+            async for attempt in stamina.retry_context(
+                on=lambda error: away(error) and not self._stop.is_set(),
+                attempts=None,
+                timeout=None,
+                wait_initial=0.1,
+                wait_max=2.0,
+            ):
+                with attempt:
+                    await call()
+        except Exception as error:
+            if not away(error):
+                raise
+            return False
+        return True
 
 
 def away(error: Exception) -> bool:

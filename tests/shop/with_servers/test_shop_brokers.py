@@ -8,10 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from shop.broker import Broker, Received, Subscriber, broker
+from shop.broker import Broker, BrokerUnavailable, Received, Subscriber, broker
 from shop.broker.memory import MemoryBroker
+from shop.broker.port import Onlooker
 from shop.messages import Record
 from shop.settings import Settings
+from shoplab.waiting import until
 
 pytestmark = pytest.mark.server
 
@@ -43,6 +45,14 @@ def read(subscriber: Subscriber, count: int, seconds: float = 20) -> list[Receiv
     while len(found) < count and monotonic() < deadline:
         found += subscriber.poll(0.5)
     return found
+
+
+def answers(onlooker: Onlooker) -> bool:
+    try:
+        onlooker.oldest()
+    except BrokerUnavailable:
+        return False
+    return True
 
 
 def records(topic: str, count: int) -> list[Record]:
@@ -98,6 +108,7 @@ def test_an_onlooker_sees_since_when_the_oldest_waits_and_disturbs_nobody(
     of_a_kind: Broker, topic: str
 ) -> None:
     onlooker = of_a_kind.onlooker("watched", topic)
+    until(lambda: answers(onlooker))  # for a moment a new topic has no leader
     assert onlooker.oldest() is None
     before = time()
     publish(of_a_kind, records(topic, 6))

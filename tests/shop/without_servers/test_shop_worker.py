@@ -94,6 +94,27 @@ def test_while_something_is_away_nothing_is_put_aside_and_nothing_is_committed()
     assert f"{TOPIC}.dead" not in broker.topics
 
 
+def test_when_it_is_told_to_stop_while_something_is_away_the_next_worker_goes_on() -> None:
+    broker, tries = MemoryBroker(), 0
+    broker.topics[TOPIC] += [answered("a", "x")]
+
+    async def main() -> None:
+        stop = asyncio.Event()
+
+        async def handle(_envelope: Envelope) -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 2:
+                stop.set()
+            raise Unavailable("The bank is away.")
+
+        await asyncio.wait_for(Worker("group", TOPIC, broker, handle, at_a_time=2).run(stop), 20)
+
+    asyncio.run(main())
+    assert (tries, broker.committed["group", TOPIC]) == (2, 0)
+    assert f"{TOPIC}.dead" not in broker.topics
+
+
 def test_while_the_broker_is_away_the_worker_waits() -> None:
     handled: list[str] = []
     broker = MemoryBroker()
