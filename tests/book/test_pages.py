@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from browsing import AXE, CUT_OFF, Window, pages
 from bs4 import BeautifulSoup
+from playwright.sync_api import Browser, Page
 
 HEAVIEST = 1_200_000  # bytes of one page with all that it loads, uncompressed
 
@@ -64,22 +65,61 @@ document.querySelectorAll('.toggle-hidden .toggle-button').forEach(one => one.cl
 """
 
 
+EACH_LOOK_ONCE = """() => {
+  const seen = new Set();
+  const again = [...document.querySelectorAll('.highlight pre span:not([id])')].filter(one => {
+    const block = one.closest('.highlight');
+    const look = [one, block, block.parentElement].map(each => {
+      const {color, backgroundColor, fontSize, fontWeight} = getComputedStyle(each);
+      return [color, backgroundColor, fontSize, fontWeight];
+    }).join();
+    return seen.has(look) || !seen.add(look);
+  });
+  again.forEach(one => one.replaceWith(...one.childNodes));
+}"""
+"""Leaves of a page's coloured words of code, thousands, one for each colour on each ground."""
+
+
+def audit(page: Page) -> list[str]:
+    """What axe finds in a page."""
+    page.evaluate(EACH_LOOK_ONCE)
+    page.evaluate(AXE)
+    found = page.evaluate(
+        "axe.run(document, {resultTypes: ['violations'],"
+        " rules: {'label-content-name-mismatch': {enabled: true}}})"
+    )
+    return [
+        f"{fault['impact']} {fault['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
+        for fault in found["violations"]
+        for node in fault["nodes"]
+    ]
+
+
 def test_axe_finds_nothing(visit: Window) -> None:
     """An audit takes seconds, so a notebook has two: each theme once, and each width."""
     visit.page.evaluate(UNFOLD)
     if visit.page.locator(".toggle-button").count():
         visit.page.wait_for_timeout(400)  # the theme waits 300 ms before it looks what can scroll
-    visit.page.evaluate(AXE)
-    found = visit.page.evaluate(
-        "axe.run(document, {resultTypes: ['violations'],"
-        " rules: {'label-content-name-mismatch': {enabled: true}}})"
-    )
-    faults = [
-        f"{fault['impact']} {fault['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
-        for fault in found["violations"]
-        for node in fault["nodes"]
-    ]
+    faults = audit(visit.page)
     assert not faults, "\n".join(faults)
+
+
+PALE = """<html lang="en"><title>code</title><main><h1>code</h1>
+<div class="GROUND"><div class="highlight"><pre><span>first</span>
+<span>second</span></pre></div></div>
+<div class="input"><div class="highlight"><pre><span>third</span></pre></div></div></main>
+<style>.output span { color: #bbb } .output .highlight { background: #fff }</style>"""
+
+
+@pytest.mark.parametrize(("ground", "faults"), [("input", 0), ("output", 1)])
+def test_a_word_of_code_that_is_too_pale_on_its_ground_is_found_once(
+    browser: Browser, ground: str, faults: int
+) -> None:
+    page = browser.new_page()
+    page.set_content(PALE.replace("GROUND", ground))
+    found = audit(page)
+    page.close()
+    assert [fault.split()[1] for fault in found] == ["color-contrast:"] * faults
 
 
 def test_page_weighs_little(visit: Window) -> None:
