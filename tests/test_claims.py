@@ -128,8 +128,8 @@ def test_a_claim_that_something_else_decides_says_what_both_styles_gave_with_and
     assert entry.verdict is Verdict.DECIDED
     assert entry.records[0].decided_by == {"control_with_it": 1, "treatment_without_it": 4}
     assert capsys.readouterr().out.splitlines() == [
-        "rd-one-trace holds, but something else decides: traces of one order, "
-        "control 4, treatment 1, control with it 1, treatment without it 4.",
+        "rd-one-trace holds, but something else decides: traces of one order, control 4,",
+        "treatment 1, control with it 1, treatment without it 4.",
         "What decides: the header that every service passes on.",
     ]
 
@@ -207,7 +207,8 @@ def test_a_claim_that_does_not_hold_as_said_has_a_corrected_sentence_that_does(
     assert entry.verdict is Verdict.CORRECTED
     assert entry.records[0].corrected == {"as_said": 0}
     assert capsys.readouterr().out.splitlines() == [
-        f"{ID} does not hold as said: emails lost, control 137, treatment 3, as said 0.",
+        f"{ID} does not hold as said: emails lost, control 137, treatment 3,",
+        "as said 0.",
         "Corrected: Some emails are lost.",
     ]
 

@@ -11,6 +11,7 @@ import difflib
 import json
 import logging
 import os
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -42,6 +43,9 @@ SECTIONS = {
 
 BEYOND = "beyond"
 """The section of what the document does not say."""
+
+WIDTH = 88
+"""Characters in a line of what is printed of a claim."""
 
 _log = logging.getLogger(__name__)
 
@@ -185,11 +189,16 @@ def claim(
             record.sentence(failure),
             next_step="look at the runs above: is the mechanism at work?",
         )
-    print(record)
+    _say(str(record))
     if verdict is Verdict.DECIDED:
-        print(f"What decides: {known.decider}.")
+        _say(f"What decides: {known.decider}.")
     if verdict is Verdict.CORRECTED:
-        print(f"Corrected: {known.corrected}")
+        _say(f"Corrected: {known.corrected}")
+
+
+def _say(sentence: str) -> None:
+    """Print it in lines that fit: JupyterLab breaks a longer one in the middle of words."""
+    print(textwrap.fill(sentence, WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def _verdict(known: Claim, decided_by: Decider | None, corrected: Correction | None) -> Verdict:
