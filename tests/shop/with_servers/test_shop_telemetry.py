@@ -23,18 +23,25 @@ PIECES = {"SERVER": 1, "CONSUMER": 10, "PRODUCER": 13}
 """Spans of an order that is shipped: five commands and their answers, and three events as well."""
 
 
+@pytest.fixture(scope="module", params=["kafka-python", "confluent"])
+def client(request: pytest.FixtureRequest) -> str:
+    """Which of Kafka's clients the shop uses; each shop has a collector of its own."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
+def collector(client: str) -> Iterator[Collector]:
     with Collector() as collector:
         yield collector
 
 
-@pytest.fixture(scope="module", params=["kafka-python", "confluent"])
+@pytest.fixture(scope="module")
 def watched(
-    request: pytest.FixtureRequest, fresh: Callable[[str], Settings], collector: Collector
+    client: str, fresh: Callable[[str], Settings], collector: Collector
 ) -> Iterator[ReferenceShop]:
-    """The shop with its watch, exporting, by either client."""
-    settings, environment = fresh(request.param), collector.environment(every=0.2)
+    """The shop with its watch, exporting."""
+    settings, environment = fresh(client), collector.environment(every=0.2)
     with ReferenceShop(settings, (*PARTS, "watch"), environment) as shop:
         yield shop
 
@@ -43,6 +50,15 @@ def shipped(shop: ReferenceShop) -> str:
     order_id: str = shop.place(str(uuid4()), lamp=1).json()["id"]
     assert shop.ended([order_id]) == ["shipped"]
     return order_id
+
+
+def orders(shop: ReferenceShop) -> int:
+    """How many orders it has; all of them are shipped."""
+    engine = create_engine(address(shop.settings))
+    with engine.connect() as connection:
+        count: int = connection.execute(text("SELECT count(*) FROM orders")).scalar_one()
+    engine.dispose()
+    return count
 
 
 def of(collector: Collector, order_id: str) -> list[Span]:
@@ -75,8 +91,7 @@ def test_an_order_is_one_trace_through_outbox_and_broker(
 def test_requests_calls_and_orders_are_counted(
     watched: ReferenceShop, collector: Collector
 ) -> None:
-    began = time()
-    order_id = shipped(watched)
+    began = 0.0
 
     def since(name: str) -> list[Point]:
         return [point for point in collector.points(name) if point.at > began]
@@ -84,18 +99,25 @@ def test_requests_calls_and_orders_are_counted(
     def told(kind: str) -> float:
         return sum(p.value for p in since("shop.messages") if p.attributes["message"] == kind)
 
+    def posts() -> int:
+        name, method = "http.server.request.duration", "http.request.method"
+        return sum(each.count for each in since(name) if each.attributes[method] == "POST")
+
+    def handled() -> int:
+        return sum(each.count for each in since("shop.message.age"))
+
+    before = orders(watched)  # what was, is told, each metric in its own time
+    until(lambda: told("OrderShipped") == told("OrderPlaced") == posts() == before)
+    until(lambda: handled() == 10 * before)
+    began = time()
+    order_id = shipped(watched)
     until(lambda: told("OrderShipped") == told("OrderPlaced") == 1)
-    until(lambda: sum(each.count for each in since("shop.message.age")) == 10)
+    until(lambda: handled() == 10)
     calls = {
         (p.service, p.attributes["service.peer.name"]) for p in since("shop.dependency.duration")
     }
     assert {("payment", "bank"), ("relay", "kafka"), ("api", "redis")} <= calls
-    posts = [
-        p
-        for p in since("http.server.request.duration")
-        if p.attributes["http.request.method"] == "POST"
-    ]
-    assert sum(each.count for each in posts) == 1
+    assert posts() == 1
     assert of(collector, order_id)
 
 
@@ -134,15 +156,14 @@ def test_the_watch_tells_what_waits_while_nobody_works(
     until(lambda: age("outbox") == age("payment") == 0)
 
 
-def test_what_is_left_is_exported_at_the_end(
-    fresh: Callable[[str], Settings], collector: Collector
-) -> None:
-    rarely = collector.environment(every=600)
-    with ReferenceShop(fresh("kafka-python"), environment=rarely) as shop:
-        order_id = shipped(shop)
-        assert of(collector, order_id) == []
-        for part in PARTS:
-            shop.end(part)
+def test_what_is_left_is_exported_at_the_end(fresh: Callable[[str], Settings]) -> None:
+    with Collector() as collector:
+        rarely = collector.environment(every=600)
+        with ReferenceShop(fresh("kafka-python"), environment=rarely) as shop:
+            order_id = shipped(shop)
+            assert of(collector, order_id) == []
+            for part in PARTS:
+                shop.end(part)
         spans = of(collector, order_id)
     assert {kind: sum(each.kind == kind for each in spans) for kind in PIECES} == PIECES
 
