@@ -96,7 +96,7 @@ def audit(page: Page) -> list[str]:
 
 
 def test_axe_finds_nothing(visit: Window) -> None:
-    """An audit takes seconds, so a page has two: each theme once, and each width."""
+    """An audit takes seconds, so a notebook has two: each theme once, and each width."""
     visit.page.evaluate(UNFOLD)
     if visit.page.locator(".toggle-button").count():
         visit.page.wait_for_timeout(400)  # the theme waits 300 ms before it looks what can scroll
