@@ -20,9 +20,9 @@ from shop.settings import Settings
 from shoplab.errors import LabError, last_lines
 from shoplab.ports import free_ports
 from shoplab.processes.carry import pack
-from shoplab.processes.order import Order, send
+from shoplab.processes.order import Order
 from shoplab.processes.program import run_program
-from shoplab.processes.spawn import Child, start
+from shoplab.processes.spawn import Child, launch
 from shoplab.waiting import until
 
 if TYPE_CHECKING:
@@ -207,12 +207,10 @@ class ReferenceShop:
         path = self._environment.get("PYTHONPATH", "").split(os.pathsep)
         order = Order(name=name, path=[*filter(None, path), *sys.path], source=None, spans=None)
         given = variables(self.settings) | self._environment
-        with self.log(name).open("ab") as log:
-            process = start(log.fileno(), variables=given, libraries=LIBRARIES)
-        self.processes[name] = process
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended, and whoever waits for it learns why
-            send(process.stdin, order, pack(run_program, (module, rest), {}))
+        call = pack(run_program, (module, rest), {})
+        self.processes[name] = launch(
+            order, call, self.log(name), variables=given, libraries=LIBRARIES
+        )
 
     def _answers(self, part: str, address: str) -> bool:
         if self.processes[part].poll() is not None:

@@ -18,8 +18,8 @@ from shoplab.errors import DeadlineError, ProcessError
 from shoplab.ports import Port
 from shoplab.processes.carry import pack, source_lines
 from shoplab.processes.job import Job
-from shoplab.processes.order import Limits, Order, Serving, send
-from shoplab.processes.spawn import Child, start
+from shoplab.processes.order import Limits, Order, Serving
+from shoplab.processes.spawn import Child, launch
 from shoplab.waiting import announced
 
 START_TIMEOUT = 60.0
@@ -162,11 +162,7 @@ class Process:
             result=str(result) if result else None,
         )
         inherited = (serving.listener, serving.ready) if serving else ()
-        with self.log.open("ab") as log:
-            self._process = start(log.fileno(), inherited)
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it died first; whoever uses the handle learns of it
-            send(self._process.stdin, order, self._call)
+        self._process = launch(order, self._call, self.log, inherited)
 
     @contextmanager
     def _told_to(self, wish: str) -> Iterator[int]:

@@ -20,10 +20,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Protocol
 
 from shoplab.environment import for_processes
 from shoplab.processes.forked import ForkServer
+from shoplab.processes.order import Order, send
 
 CHILD = (sys.executable, "-m", "shoplab.processes.child")
 """The program of a child, and of the server that forks them."""
@@ -92,6 +95,24 @@ def start(
         output=log,
         inherited=inherited,
     )
+
+
+def launch(
+    order: Order,
+    call: bytes,
+    log: Path,
+    inherited: Sequence[int] = (),
+    *,
+    variables: Mapping[str, str] | None = None,
+    libraries: Sequence[str] = (),
+) -> Child:
+    """Start a child as ``start`` does, printing to the end of ``log``, and give it its order."""
+    with log.open("ab") as output:
+        child = start(output.fileno(), inherited, variables=variables, libraries=libraries)
+    assert child.stdin is not None
+    with suppress(BrokenPipeError):  # it died first; whoever holds it learns of it
+        send(child.stdin, order, call)
+    return child
 
 
 def prepare() -> None:
