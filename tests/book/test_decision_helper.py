@@ -15,8 +15,6 @@ from bs4 import BeautifulSoup
 from checkout import CHECKOUT
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from shoplab.waiting import until
-
 PATH = "book/02-which-to-pick.html"
 DECISIONS = decision_rules.read(CHECKOUT / "book" / "decisions.yml")
 ALL = list(decision_rules.combinations(DECISIONS))
@@ -36,11 +34,10 @@ def open_page(browser: Browser) -> Iterator[Open]:
     errors: list[str] = []
 
     def opened(url: str, theme: str = "light", **options: object) -> Page:
-        context = browser.new_context(**options)
+        # Not by a script before each document, which writes storage, as for pages that are only
+        # looked at: what a page from a file has stored is then lost when it is loaded again.
+        context = browser.new_context(color_scheme=theme, **options)
         contexts.append(context)
-        context.add_init_script(
-            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
-        )
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
@@ -368,6 +365,7 @@ def test_where_a_page_may_not_copy_the_text_is_there_to_be_copied(page: Page) ->
 
 def test_all_twelve_cases_can_be_answered_and_are_remembered(open_page: Open, place: str) -> None:
     page = open_page(place)
+    score = page.locator(".decision-score output")
     for answered, case in enumerate(DECISIONS["cases"], 1):
         box = page.locator(f"#case-{case['id']}")
         assert box.locator("output").inner_text() == "" and not box.locator("details").count()
@@ -380,27 +378,17 @@ def test_all_twelve_cases_can_be_answered_and_are_remembered(open_page: Open, pl
             assert reply.startswith(start)
             assert box.locator("output .price").count() == len(choice["prices"]) >= 1
             assert box.locator("output .price a").last.get_attribute("href")
-        expect(page.locator(".decision-score output")).to_contain_text(f"{answered} of 12 answered")
-    reload_until(page, "12 of 12 answered")
+        expect(score).to_contain_text(f"{answered} of 12 answered")
+    page.reload()
+    expect(score).to_contain_text("12 of 12 answered")
     last = DECISIONS["cases"][0]["choices"][-1]
     box = page.locator("#case-receipt")
     assert box.get_by_role("radio", name=plain(last["say"])).is_checked()
     assert plain(last["reply"]) in plain(box.locator("output").inner_text())
     page.get_by_role("button", name="Forget my answers").click()
-    reload_until(page, "0 of 12 answered.")
+    page.reload()
+    expect(score).to_have_text("0 of 12 answered.")
     assert page.locator(".decision-case :checked").count() == 0
-
-
-def reload_until(page: Page, score: str) -> None:
-    """Load the page again until it says so: Chromium stores what it is told a moment later."""
-
-    def says_so() -> bool:
-        page.reload()
-        output = page.locator(".decision-score output")
-        expect(output).to_contain_text("of 12 answered")
-        return output.inner_text().startswith(score)
-
-    until(says_so, timeout=10, every=0.2)
 
 
 def test_the_score_counts_right_answers_of_those_cases_that_have_one(page: Page) -> None:
@@ -432,6 +420,7 @@ def test_the_filled_helper_fits_and_axe_finds_nothing(
     open_page: Open, address: str, theme: str, width: int
 ) -> None:
     page = open_page(address + PATH, theme, viewport={"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
     fill(page)
     for name in ("Announce an order", "Convert a film", CHARGE):
         choose(page, name)
