@@ -33,7 +33,8 @@ platforms := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
 copy := cp -r . ~/my-course && chmod -R u+w ~/my-course && cd ~/my-course
 # Several files at the same time: JOBS=2 says how many, else as many as cores and memory allow.
 beside := -n auto --dist loadfile --no-loadscope-reorder
-nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180
+# nbval checks each cell; what a notebook has printed that passed is kept for the book.
+nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=180 -p tools.keeping
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help book lab shop test test-quick test-servers draft test-book bench evidence check format lock

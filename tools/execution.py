@@ -2,7 +2,8 @@
 
 What a run leaves is kept in jupyter-cache, from which Sphinx takes the outputs (myst-nb's mode
 `cache`). The cache's own comparison sees the code of a notebook only, so each run is kept with a
-fingerprint of all that it depended on.
+fingerprint of all that it depended on. A notebook that `make test` has run to its end need not run
+again for the book either: tools/keeping.py keeps what nbval has seen.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tqdm import tqdm
 
 from shoplab.claims import ledger_directory
 from shoplab.errors import SetupError
+from shoplab.locks import exclusive
 from shoplab.machine import machine
 from shoplab.servers import postgres, rabbitmq
 from shoplab.servers.external import KAFKA_OPTIONS, VARIABLES
@@ -43,6 +45,9 @@ from tools.running import jobs, runs_alone
 BUILD = Path("_build")
 CACHE = BUILD / ".jupyter_cache"
 """Where jupyter-book lets myst-nb look."""
+
+PATIENCE = 60.0
+"""Seconds to wait until another process has written into the cache."""
 
 GUESS = 20.0
 """Seconds that a notebook takes of which nothing is known yet."""
@@ -103,15 +108,11 @@ def execute(notebooks: Sequence[Path], *, fresh: bool = False) -> bool:
 
     Each that ran is reported, in the order given. With ``fresh`` all run.
     """
-    plain, with_shop = fingerprint(SOURCES), fingerprint((*SOURCES, *SHOP))
-    runs = [
-        Run(path, last_run(path), with_shop if _opens_the_shop(path) else plain)
-        for path in notebooks
-    ]
+    runs = [Run(path, last_run(path), depends_on(path)) for path in notebooks]
     stale = [run for run in runs if fresh or run.last.get("fingerprint") != run.depends_on]
     forget_records([run.number for run in runs if run not in stale])
     if stale:
-        run_all(stale, _keep)
+        run_all(stale, keep)
     for run in stale:
         print(run, flush=True)
     if len(stale) < len(runs):
@@ -133,6 +134,11 @@ def forget_records(numbers: Sequence[str]) -> None:
 
 
 # -- what a run depends on ------------------------------------------------------------------------
+
+
+def depends_on(path: Path) -> str:
+    """A fingerprint of all that the result of the notebook at ``path`` depends on but its code."""
+    return fingerprint((*SOURCES, *SHOP) if _opens_the_shop(path) else SOURCES)
 
 
 def fingerprint(sources: Sequence[str]) -> str:
@@ -224,24 +230,34 @@ def _run(run: Run, done: Done, progress: _Progress) -> None:
         done(run, notebook)
 
 
-_keeping = threading.Lock()
+def keep(run: Run, notebook: NotebookNode, ledger: Path | None = None) -> None:
+    """Keep the outputs of a run that ended well, and with them all that it depended on.
 
-
-def _keep(run: Run, notebook: NotebookNode) -> None:
-    facts = {
-        "fingerprint": run.depends_on,
-        "execution_seconds": run.seconds,
-        "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine(),
-        "records": [path.name for path in ledger_directory(BUILD).glob(f"{run.number}--*.json")],
-    }
-    with _keeping:
+    ``ledger`` is where the records of its claims belong, if they were written elsewhere.
+    """
+    written = ledger_directory(BUILD)
+    records = list(written.glob(f"{run.number}--*.json"))
+    BUILD.mkdir(exist_ok=True)
+    with exclusive(BUILD / "cache.lock", PATIENCE):
+        if ledger is not None and ledger.absolute() != written.absolute():
+            ledger.mkdir(exist_ok=True)
+            for old in ledger.glob(f"{run.number}--*.json"):
+                old.unlink()
+            for record in records:
+                shutil.copy(record, ledger)
+        facts = {
+            "fingerprint": run.depends_on,
+            "execution_seconds": run.seconds,
+            "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
+            "machine": machine(),
+            "records": [path.name for path in records],
+        }
         cache = get_cache(CACHE)
         uri = str(run.path.absolute())
-        for record in cache.list_cache_records():
-            if record.uri == uri:
+        for known in cache.list_cache_records():
+            if known.uri == uri:
                 with suppress(KeyError):
-                    cache.remove_cache(record.pk)
+                    cache.remove_cache(known.pk)
         _, key = cache.create_hashed_notebook(notebook)
         shutil.rmtree(CACHE / "executed" / key, ignore_errors=True)  # of a build that was killed
         cache.cache_notebook_bundle(

@@ -1,4 +1,4 @@
-"""`make book` runs what has changed and nothing else, and a run that ends early spoils nothing."""
+"""`make book` runs what has changed and `make test` has not run; an early end spoils nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import psutil
 import pytest
 from checkout import CHECKOUT
 from jupyter_cache import get_cache
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
 from shoplab.waiting import until
@@ -127,6 +128,57 @@ def test_records_live_as_long_as_their_run(course: Course) -> None:
     assert list(ledger.iterdir()) == [record]
     record.unlink()
     assert course.executed() == (True, ["01-1"])
+
+
+def checked(course: Course, *options: str) -> int:
+    """Let nbval check the notebooks as `make test` does; the exit status."""
+    (course.folder / "pytest.ini").write_text("[pytest]\n")
+    run = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "notebooks"]
+    done = subprocess.run(
+        [*run, "-p", "tools.keeping", "-n", "2", "--dist", "loadfile", *options],
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        | {"PYTHONPATH": str(CHECKOUT), "SHOPLAB_LEDGER": str(course.folder / "elsewhere")},
+        stdout=subprocess.DEVNULL,
+    )
+    return done.returncode
+
+
+def test_what_nbval_has_passed_does_not_run_again(course: Course) -> None:
+    record = "import os, pathlib; pathlib.Path(os.environ['SHOPLAB_LEDGER'], '{}').touch()"
+    Path("elsewhere").mkdir()
+    for old in ("_build/ledger/01-1--was-there-before.json", "elsewhere/01-1--an-old-run.json"):
+        Path(old).parent.mkdir(parents=True, exist_ok=True)
+        Path(old).touch()
+    course.write(course.paths[0], record.format("01-1--some-claim.json"), "print(6)\n6 * 7")
+    course.write(course.paths[1], record.format("01-2--some-claim.json"), "1 / 0")
+    assert checked(course) == pytest.ExitCode.TESTS_FAILED
+    assert [path.name for path in Path("_build/ledger").iterdir()] == ["01-1--some-claim.json"]
+    assert course.executed() == (False, ["01-2"])
+    seen = outputs(course.paths[0])
+    assert course.executed(fresh=True) == (False, ["01-1", "01-2"])
+    assert seen == outputs(course.paths[0]) != []
+
+
+def outputs(path: Path) -> list[NotebookNode]:
+    """The cells of the run of the notebook at ``path`` that is kept, with their outputs."""
+    cache = get_cache(execution.CACHE)
+    kept = cache.match_cache_notebook(nbformat.read(path, as_version=4))
+    notebook = cache.get_cache_bundle(kept.pk).nb
+    return [notebook.metadata, *notebook.cells]
+
+
+@pytest.mark.parametrize("changed", ["the code", "the laboratory", "a cell did not run"])
+def test_what_nbval_has_passed_counts_as_long_as_it_would_pass_again(
+    course: Course, changed: str
+) -> None:
+    cells = [f"--deselect={path}::Cell 1" for path in course.paths]
+    assert checked(course, *(cells if changed == "a cell did not run" else [])) == 0
+    if changed == "the code":
+        course.write(course.paths[0], "1 + 2")
+    elif changed == "the laboratory":
+        Path("src", "shoplab", "laboratory.py").write_text("# another")
+    expected = ["01-1"] if changed == "the code" else ["01-1", "01-2"]
+    assert course.executed() == (True, expected)
 
 
 @pytest.mark.parametrize("left", [None, "", '{"cells": ['])
