@@ -94,12 +94,12 @@ check: setup ## lint, formatting, types, dependencies and notebook hygiene; fast
 		--no-logo --cache-dir _build/import-linter
 	@$(python) -m deptry --no-ansi src
 	@$(python) -m deptry --no-ansi src tools book/_ext tests notebooks --non-dev-dependency-groups $(groups)
-	@$(python) tools/notebooks.py check
+	@$(python) -m tools.notebooks check
 
 format: setup ## mend formatting of modules and notebooks, strip unchecked outputs
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
-	@$(python) tools/notebooks.py normalise
+	@$(python) -m tools.notebooks normalise
 
 lock: setup ## make requirements.txt anew from pyproject.toml, and that of the shop's image
 	@$(bin)uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \

@@ -11,7 +11,9 @@ from typing import Any
 import psutil
 from children import started_by
 from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import KernelManager, start_new_kernel
+from jupyter_client.manager import KernelManager
+
+from tools.kernels import LocalKernel
 
 SOON = "import time\nfrom shoplab import waiting\nwaiting.PATIENCE, waiting.PACE = 0.1, 0.05\n"
 """Whoever waits for a tenth of a second sees a bar."""
@@ -99,8 +101,12 @@ class Kernel:
 def kernel() -> Iterator[Kernel]:
     """A kernel whose waits show their bar after a tenth of a second."""
     environment = {name: value for name, value in os.environ.items() if name != "SHOPLAB_PROGRESS"}
-    manager, client = start_new_kernel(kernel_name="python3", env=environment)
+    manager = LocalKernel(kernel_name="python3")
+    manager.start_kernel(env=environment)
+    client = manager.client()
+    client.start_channels()
     try:
+        client.wait_for_ready(timeout=60)
         kernel = Kernel(manager, client)
         kernel.run(SOON)
         yield kernel

@@ -237,27 +237,28 @@ def keep(run: Run, notebook: NotebookNode, ledger: Path | None = None) -> None:
     """
     written = ledger_directory(BUILD)
     records = list(written.glob(f"{run.number}--*.json"))
+    facts = {
+        "fingerprint": run.depends_on,
+        "execution_seconds": run.seconds,
+        "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": machine(),
+        "records": [path.name for path in records],
+    }
+    uri = str(run.path.absolute())
     BUILD.mkdir(exist_ok=True)
     with exclusive(BUILD / "cache.lock", PATIENCE):
+        cache = get_cache(CACHE)
+        # The last run goes first: whoever is killed in between leaves none, and not a half.
+        for known in cache.list_cache_records():
+            if known.uri == uri:
+                with suppress(KeyError):
+                    cache.remove_cache(known.pk)
         if ledger is not None and ledger.absolute() != written.absolute():
             ledger.mkdir(exist_ok=True)
             for old in ledger.glob(f"{run.number}--*.json"):
                 old.unlink()
             for record in records:
                 shutil.copy(record, ledger)
-        facts = {
-            "fingerprint": run.depends_on,
-            "execution_seconds": run.seconds,
-            "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
-            "machine": machine(),
-            "records": [path.name for path in records],
-        }
-        cache = get_cache(CACHE)
-        uri = str(run.path.absolute())
-        for known in cache.list_cache_records():
-            if known.uri == uri:
-                with suppress(KeyError):
-                    cache.remove_cache(known.pk)
         _, key = cache.create_hashed_notebook(notebook)
         shutil.rmtree(CACHE / "executed" / key, ignore_errors=True)  # of a build that was killed
         cache.cache_notebook_bundle(

@@ -11,12 +11,14 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import nbval.kernel
 import pytest
 from ipykernel.ipkernel import IPythonKernel
 from nbformat import NotebookNode
 
 from shoplab.claims import ledger_directory
 from tools.execution import BUILD, Run, depends_on, keep
+from tools.kernels import LocalKernel
 
 
 class Keeping:
@@ -28,7 +30,7 @@ class Keeping:
         self._began = 0.0
         self._passed: list[pytest.Item] = []
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)  # when the notebook has got its turn
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
@@ -52,9 +54,10 @@ class Keeping:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Count what passes."""
+        """Note which cells pass."""
         yield
-        self._passed.append(item)
+        if self._run is not None:
+            self._passed.append(item)
 
 
 def executed(cells: list[Any]) -> NotebookNode | None:
@@ -77,4 +80,5 @@ def executed(cells: list[Any]) -> NotebookNode | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to keep; the process that only hands out files runs no cell."""
+    nbval.kernel.KernelManager = LocalKernel
     config.pluginmanager.register(Keeping(config.rootpath))

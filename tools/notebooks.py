@@ -1,8 +1,8 @@
 """Keep the notebooks in `notebooks/` clean.
 
-    python tools/notebooks.py check       one line for each problem; exit status 1 if there is one
-    python tools/notebooks.py normalise   format the code, strip what does not belong into git
-    python tools/notebooks.py update      run a notebook and store the outputs that nbval compares
+    python -m tools.notebooks check       one line for each problem; exit status 1 if there is one
+    python -m tools.notebooks normalise   format the code, strip what does not belong into git
+    python -m tools.notebooks update      run a notebook and store the outputs that nbval compares
 
 A cell tagged `nbval-check-output` keeps its output, since nbval compares it; no other cell does.
 """
@@ -24,6 +24,8 @@ import nbformat
 import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+
+from tools.kernels import AsyncLocalKernel
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CHECKED = "nbval-check-output"
@@ -141,6 +143,7 @@ def client(path: Path, notebook: NotebookNode) -> NotebookClient:
         notebook,
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
+        kernel_manager_class=AsyncLocalKernel,
         coalesce_streams=True,
         record_timing=False,  # jupyter-cache finds a run by its cells, metadata included
         resources={"metadata": {"path": str(path.parent)}},
@@ -230,7 +233,7 @@ def stored_problems(cell: NotebookNode) -> Iterator[str]:
     """Outputs that are stored and should not be, or are missing where nbval compares them."""
     tags = set(cell.metadata.get("tags", []))
     if CHECKED in tags and not cell.outputs:
-        yield "is to be checked and has no stored output: run `tools/notebooks.py update`"
+        yield "is to be checked and has no stored output: run `python -m tools.notebooks update`"
     if CHECKED not in tags and (cell.outputs or cell.execution_count is not None):
         yield "stores an output that nothing checks"
     if any(output.output_type == "error" for output in cell.outputs):

@@ -138,7 +138,6 @@ def checked(course: Course, *options: str) -> int:
         [*run, "-p", "tools.keeping", "-n", "2", "--dist", "loadfile", *options],
         env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         | {"PYTHONPATH": str(CHECKOUT), "SHOPLAB_LEDGER": str(course.folder / "elsewhere")},
-        stdout=subprocess.DEVNULL,
     )
     return done.returncode
 
