@@ -8,6 +8,7 @@ again for the book either: tools/keeping.py keeps what nbval has seen.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -108,7 +109,8 @@ def execute(notebooks: Sequence[Path], *, fresh: bool = False) -> bool:
 
     Each that ran is reported, in the order given. With ``fresh`` all run.
     """
-    runs = [Run(path, last_run(path), depends_on(path)) for path in notebooks]
+    once = functools.cache(fingerprint)  # most notebooks depend on the same
+    runs = [Run(path, last_run(path), once(sources(path))) for path in notebooks]
     stale = [run for run in runs if fresh or run.last.get("fingerprint") != run.depends_on]
     forget_records([run.number for run in runs if run not in stale])
     if stale:
@@ -136,15 +138,15 @@ def forget_records(numbers: Sequence[str]) -> None:
 # -- what a run depends on ------------------------------------------------------------------------
 
 
-def depends_on(path: Path) -> str:
-    """A fingerprint of all that the result of the notebook at ``path`` depends on but its code."""
-    return fingerprint((*SOURCES, *SHOP) if _opens_the_shop(path) else SOURCES)
+def sources(path: Path) -> tuple[str, ...]:
+    """Patterns of the files that the result of the notebook at ``path`` depends on."""
+    return (*SOURCES, *SHOP) if _opens_the_shop(path) else SOURCES
 
 
-def fingerprint(sources: Sequence[str]) -> str:
-    """A fingerprint of these sources, the servers and the machine."""
+def fingerprint(patterns: Sequence[str]) -> str:
+    """A fingerprint of the files of these ``patterns``, the servers and the machine."""
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in sources for path in Path().glob(pattern)):
+    for path in sorted(path for pattern in patterns for path in Path().glob(pattern)):
         digest.update(f"{path} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     digest.update(repr([machine(), list(servers())]).encode())
     return digest.hexdigest()

@@ -17,7 +17,7 @@ from ipykernel.ipkernel import IPythonKernel
 from nbformat import NotebookNode
 
 from shoplab.claims import ledger_directory
-from tools.execution import BUILD, Run, depends_on, keep
+from tools.execution import BUILD, Run, fingerprint, keep, sources
 from tools.kernels import LocalKernel
 
 
@@ -39,7 +39,7 @@ class Keeping:
             return (yield)
         path = item.path.relative_to(self._root)
         if self._run is None or self._run.path != path:
-            self._run, self._passed = Run(path, depends_on=depends_on(path)), []
+            self._run, self._passed = Run(path, depends_on=fingerprint(sources(path))), []
             self._began = time.monotonic()
             for record in ledger_directory(BUILD).glob(f"{self._run.number}--*.json"):
                 record.unlink()
