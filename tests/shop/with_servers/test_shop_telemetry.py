@@ -140,6 +140,7 @@ def test_the_watch_tells_what_waits_while_nobody_works(
         ages = [p for p in collector.points("shop.oldest.age") if p.attributes["place"] == place]
         return ages[-1].value if ages else -1
 
+    shipped(watched)  # or payment is halted while it joins its group, and Kafka waits for it
     watched.halt("payment")
     order_id = watched.place(str(uuid4()), lamp=1).json()["id"]
     until(lambda: age("payment") > 1)
