@@ -140,11 +140,13 @@ async def live() -> dict[str, str]:
 
 
 @probes.get("/readyz", responses={503: {"model": Problem}})
-async def ready(request: Request, database: FromDishka[AsyncEngine]) -> dict[str, str]:
+async def ready(
+    request: Request, database: FromDishka[AsyncEngine], settings: FromDishka[Settings]
+) -> dict[str, str]:
     """Whether it wants requests now: not while it ends, nor without its database."""
     if request.app.state.draining:
         raise HTTPException(503, "This process ends.")
-    async with asyncio.timeout(1), database.connect() as connection:
+    async with asyncio.timeout(settings.shop_deadline), database.connect() as connection:
         await connection.execute(text("SELECT 1"))
     return {"status": "ready"}
 

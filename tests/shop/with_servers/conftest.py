@@ -45,6 +45,8 @@ def made(lab: Lab, broker: str, **more: Any) -> Settings:
         shop_partitions=2,
         shop_at_a_time=8,
         shop_session=2.0,
+        # Machines are busy: a test that a deadline is kept sets its own.
+        shop_deadline=30.0,
         shop_order_deadline=300.0,
         bank_url="http://127.0.0.1:9",
         **more,
