@@ -7,19 +7,21 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO
 
 from shoplab.errors import DeadlineError
 
 
-def exclusive(path: Path, timeout: float) -> AbstractContextManager[None]:
+def exclusive(path: Path, timeout: float) -> AbstractContextManager[IO[str]]:
     """Hold the lock ``path`` alone. The operating system frees it however its holder dies.
 
+    A process that inherits the open file holds the lock as well, until it closes it.
     ``DeadlineError`` if others hold it for ``timeout`` seconds.
     """
     return _hold(path, timeout, fcntl.LOCK_EX)
 
 
-def shared(path: Path, timeout: float) -> AbstractContextManager[None]:
+def shared(path: Path, timeout: float) -> AbstractContextManager[IO[str]]:
     """Hold the lock ``path`` together with whoever shares it too.
 
     ``DeadlineError`` if another holds it alone for ``timeout`` seconds.
@@ -28,7 +30,7 @@ def shared(path: Path, timeout: float) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _hold(path: Path, timeout: float, kind: int) -> Iterator[None]:
+def _hold(path: Path, timeout: float, kind: int) -> Iterator[IO[str]]:
     # flock and not lockf: it also keeps two threads of one process apart
     with path.open("a") as file:
         deadline = time.monotonic() + timeout
@@ -43,7 +45,7 @@ def _hold(path: Path, timeout: float, kind: int) -> Iterator[None]:
                         next_step="run `shoplab status`, then `shoplab down`, and try again",
                     ) from None
                 time.sleep(0.02)
-        yield
+        yield file  # closed and not unlocked: see `exclusive`
 
 
 def held(path: Path) -> bool:

@@ -12,15 +12,17 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
 import psutil
 import pytest
 import redis
 
 from shoplab.errors import DeadlineError, LabError, ServerError
+from shoplab.locks import exclusive
 from shoplab.paths import socket_directory
 from shoplab.stack import Stack
-from shoplab.stack.lease import _launch, find_lease, supervisors
+from shoplab.stack.lease import _launch, find_lease, open_lease, supervisors
 from shoplab.stack.leftovers import left_behind
 from shoplab.waiting import until
 
@@ -75,7 +77,8 @@ def test_nothing_starts_before_the_first_use(home: Path) -> None:
 
 
 def test_whoever_starts_a_supervisor_may_be_slow_to_come_in(home: Path) -> None:
-    _launch(home)
+    with exclusive(home / "start.lock", 1) as starting:
+        _launch(home, starting)
     time.sleep(1.5)  # more than the grace: a busy machine
     lease = find_lease(home)
     assert lease is not None
@@ -128,6 +131,27 @@ def test_threads_of_one_process_share_a_stack(home: Path) -> None:
     assert len(supervisors(home)) == 1
     for stack in stacks:
         stack.close()
+
+
+def test_a_supervisor_whose_starter_was_interrupted_is_the_next_ones(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def run(command: list[str], timeout: float, **options: Any) -> NoReturn:
+        started.append(subprocess.Popen(command, **options))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", run)
+        with pytest.raises(KeyboardInterrupt):
+            open_lease(home)
+    with Stack() as stack:
+        assert redis.Redis.from_url(stack.redis_url).ping()
+        assert len(supervisors(home)) == 1
+    assert started[0].communicate()[1] == ""
+    until(lambda: gone(home), SERVERS_STOP)
+    assert (home / "supervisor.log").read_text().count("serving") == 1
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.15, 0.3, 0.6])

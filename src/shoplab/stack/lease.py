@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import psutil
 
@@ -165,10 +165,10 @@ def open_lease(home: Path) -> Lease:
         if lease is not None:
             return lease
         private_directory(home)
-        with exclusive(home / "start.lock", LAUNCH_TIMEOUT):
+        with exclusive(home / "start.lock", LAUNCH_TIMEOUT) as starting:
             lease = find_lease(home)  # another user may have started one meanwhile
             if lease is None:
-                _launch(home)
+                _launch(home, starting)
                 lease = find_lease(home)
     except OSError as error:
         raise SetupError(
@@ -184,12 +184,15 @@ def open_lease(home: Path) -> Lease:
     return lease
 
 
-def _launch(home: Path) -> None:
-    """Start a supervisor; returns when it can be reached."""
+def _launch(home: Path, starting: IO[str]) -> None:
+    """Start a supervisor; returns when it can be reached.
+
+    It inherits the lock ``starting``: if Ctrl+C ends this one, the next waits for that supervisor.
+    """
     try:
         launched = subprocess.run(
             [*_COMMAND, str(home)],
-            stdin=subprocess.DEVNULL,
+            stdin=starting,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

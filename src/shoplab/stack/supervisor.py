@@ -297,7 +297,10 @@ def run(home: Path, announce: Callable[[], None]) -> None:
 
 
 def main() -> int:
-    """Start a supervisor in the background; return 0 when users can connect to it."""
+    """Start a supervisor in the background; return 0 when users can connect to it.
+
+    Its standard input is a lock that nobody else starts one; both hold it until users can connect.
+    """
     parser = argparse.ArgumentParser(description="Supervise the local servers of one home.")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args().home
@@ -317,8 +320,14 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     with os.fdopen(announce, "w") as stream:
+
+        def started() -> None:
+            with Path(os.devnull).open() as nothing:
+                os.dup2(nothing.fileno(), 0)
+            stream.close()
+
         try:
-            run(home, stream.close)
+            run(home, started)
         except Exception as error:
             log.exception("cannot serve")
             if not stream.closed:
