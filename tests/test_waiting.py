@@ -50,7 +50,7 @@ def test_what_is_awaited_stands_in_the_cell_as_it_is_written(notebook: Kernel) -
     wait = "waiting.until(lambda: time.sleep(0.3) or '<b>' != '')"
     (forms,) = notebook.run(wait).bars().values()
     assert "&lt;b&gt;" in forms[0]["text/html"]
-    assert forms[0]["text/plain"] == f"0 s of at most 10 s: Waiting for {wait} ..."
+    assert forms[0]["text/plain"] == f"0 s of at most 30 s: Waiting for {wait} ..."
 
 
 def test_waits_within_a_wait_show_one_bar(notebook: Kernel) -> None:

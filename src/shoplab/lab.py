@@ -302,7 +302,7 @@ class Lab:
         return History(path)
 
     def until(
-        self, condition: Callable[[], Value], timeout: float = 10.0, every: float = 0.02
+        self, condition: Callable[[], Value], timeout: float = 30.0, every: float = 0.02
     ) -> Value:
         """Await a true value of ``condition`` for ``timeout`` seconds, and return it.
 

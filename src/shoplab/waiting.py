@@ -24,7 +24,7 @@ PACE = 0.5
 _announcing: ContextVar[bool] = ContextVar("announcing", default=False)
 
 
-def until(condition: Callable[[], Value], timeout: float = 10.0, *, every: float = 0.02) -> Value:
+def until(condition: Callable[[], Value], timeout: float = 30.0, *, every: float = 0.02) -> Value:
     """Call ``condition`` every ``every`` seconds until its value is true; return that value.
 
     What the condition raises is not caught. ``DeadlineError`` after ``timeout`` seconds names the

@@ -23,7 +23,7 @@ from shoplab.errors import LagError
 INTERVAL = 0.1
 """Seconds between two samples."""
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds without a sample, because the cluster elects a leader, before the watch gives up."""
 
 

@@ -11,7 +11,7 @@ PROBES = ("a", "b")
 """Groups that nobody uses; one for each of the two partitions of our ``__consumer_offsets``."""
 
 
-def await_coordinators(admin: KafkaAdminClient, timeout: float = 10.0) -> None:
+def await_coordinators(admin: KafkaAdminClient, timeout: float = 30.0) -> None:
     """Return when consumer groups can be used; the probes leave nothing behind.
 
     Whoever asks about a group before that gets ``CoordinatorNotAvailableError`` or
