@@ -497,7 +497,7 @@ def test_another_user_takes_the_environment_as_it_is(elsewhere: Path) -> None:
     assert as_stranger(["make", "setup"], checkout, home).stdout.count("\n") == 1
 
 
-def test_a_cache_that_is_complete_may_be_somebody_elses(elsewhere: Path) -> None:
+def test_another_user_may_own_a_cache_that_is_complete(elsewhere: Path) -> None:
     checkout = copy_of_checkout(elsewhere)
     complete(checkout)
     (elsewhere / "home" / "cache").mkdir(parents=True)
