@@ -20,8 +20,6 @@ test book evidence: export JUPYTER_NO_CONFIG := 1
 test book evidence: export IPYTHONDIR := $(CURDIR)/_build/ipython
 # The stack of a test run ends seconds after its last user, not minutes.
 test test-servers bench evidence: export SHOPLAB_GRACE ?= 5
-# What a cell waits for is for people to read, not for a page (for tests, conftest.py says so too).
-book evidence: export SHOPLAB_PROGRESS := off
 test: export SHOPLAB_LEDGER := $(CURDIR)/_build/test-ledger
 
 # pyproject.toml's groups of dependencies, and where every locked package must have a wheel: a fresh

@@ -93,6 +93,18 @@ def test_prose_alone_makes_nothing_run(course: Course) -> None:
     assert course.executed() == (True, [])
 
 
+def test_what_a_cell_waits_for_is_no_output(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SHOPLAB_PROGRESS")
+    waits = "waiting.PATIENCE = 0.1\nwith waiting.announced('Starting'): time.sleep(0.5)"
+    course.write(course.paths[0], f"import time\nfrom shoplab import waiting\n{waits}")
+    course.executed()
+    kept = get_cache(execution.CACHE).match_cache_notebook(nbformat.read(course.paths[0], 4))
+    ran = nbformat.read(execution.CACHE / "executed" / kept.hashkey / "base.ipynb", 4)
+    assert [cell.outputs for cell in ran.cells] == [[], []]
+
+
 def test_a_failure_is_told_and_the_others_run(
     course: Course, capsys: pytest.CaptureFixture[str]
 ) -> None:
