@@ -23,7 +23,7 @@ def test_cores_and_memory_say_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = psutil.virtual_memory()
     monkeypatch.delenv("JOBS", raising=False)
     monkeypatch.setattr(running, "cores", lambda: 8)
-    for available, expected in ((100e9, 16), (4.6e9, 3), (0.1e9, 1)):
+    for available, expected in ((100e9, 12), (4.6e9, 3), (0.1e9, 1)):
         monkeypatch.setattr(
             psutil, "virtual_memory", lambda have=available: memory._replace(available=int(have))
         )
