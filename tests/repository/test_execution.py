@@ -48,6 +48,12 @@ class Course:
         went_well = execution.execute(self.paths, **options)
         return went_well, sorted(name[:4] for name in ran.read_text().split())
 
+    def kept(self, path: Path) -> Path:
+        """The file that holds what the notebook at ``path`` has put out."""
+        notebook = nbformat.read(path, as_version=4)
+        record = get_cache(execution.CACHE).match_cache_notebook(notebook)
+        return execution.CACHE / "executed" / record.hashkey / "base.ipynb"
+
 
 @pytest.fixture
 def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Course:
@@ -100,8 +106,7 @@ def test_what_a_cell_waits_for_is_no_output(
     waits = "waiting.PATIENCE = 0.1\nwith waiting.announced('Starting'): time.sleep(0.5)"
     course.write(course.paths[0], f"import time\nfrom shoplab import waiting\n{waits}")
     course.executed()
-    kept = get_cache(execution.CACHE).match_cache_notebook(nbformat.read(course.paths[0], 4))
-    ran = nbformat.read(execution.CACHE / "executed" / kept.hashkey / "base.ipynb", 4)
+    ran = nbformat.read(course.kept(course.paths[0]), as_version=4)
     assert [cell.outputs for cell in ran.cells] == [[], []]
 
 
@@ -197,9 +202,7 @@ def test_what_a_killed_build_left_half_written_is_made_again(
     course: Course, left: str | None
 ) -> None:
     course.executed()
-    cache = get_cache(execution.CACHE)
-    kept = cache.match_cache_notebook(nbformat.read(course.paths[0], as_version=4))
-    half = execution.CACHE / "executed" / kept.hashkey / "base.ipynb"
+    half = course.kept(course.paths[0])
     half.unlink() if left is None else half.write_text(left)
     assert course.executed() == (True, ["01-1"])
     assert course.executed() == (True, [])
